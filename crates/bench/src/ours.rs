@@ -25,6 +25,9 @@ pub(crate) const TURNS: usize = 4;
 /// How often the last checkpoint is read while the bench waits for signing.
 const CHECKPOINT_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often the bench looks whether the service is the only process that writes.
+const SOLE_POLL_INTERVAL: Duration = Duration::from_millis(20);
+
 /// A running service.
 pub(crate) struct Ours {
     /// The process.
@@ -101,6 +104,16 @@ impl Ours {
         self.server.stop().await?;
         let server = serve(arena, &self.database).await?;
         Ok(Self { server, ..self })
+    }
+
+    /// Returns once the service is the only process that writes, and so answers from memory without asking. The bench itself has
+    /// written to its database before.
+    pub(crate) async fn becomes_sole(&self) -> anyhow::Result<()> {
+        let query = "select sole_process is not null from log_head";
+        while !sqlx::query_scalar::<_, bool>(query).fetch_one(&self.pool).await? {
+            tokio::time::sleep(SOLE_POLL_INTERVAL).await;
+        }
+        Ok(())
     }
 
     /// How many events the organization has.

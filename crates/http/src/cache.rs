@@ -27,7 +27,6 @@ use std::time::Instant;
 use identity_domain::Kind;
 use identity_log::read::Change;
 use identity_projections::api_keys::Row as KeyRow;
-use identity_projections::identities::IdentityBody;
 use quick_cache::sync::Cache as Map;
 use quick_cache::{Equivalent, Weighter};
 use tokio::sync::{Notify, watch as channel};
@@ -37,6 +36,8 @@ use deletions::Deletions;
 use invalidations::{Invalidation, Invalidations, Sent};
 use packed::{Packed, Packer};
 pub(crate) use ticket::Ticket;
+
+use crate::found::Found;
 
 /// The maximum number of cached keys.
 const MAX_KEYS: usize = 10_000;
@@ -77,6 +78,8 @@ struct Inner {
     looks: channel::Sender<Look>,
     /// The position up to which events have invalidated entries; 0 means none yet.
     seen: AtomicI64,
+    /// The last position of the last batch of this process that was sent.
+    sent: AtomicI64,
     start: Instant,
 }
 
@@ -138,7 +141,7 @@ impl Known {
     }
 
     /// The identity. `None` if the bytes are damaged; then it is to be read from the database.
-    pub(crate) fn unpack(&self) -> Option<IdentityBody> {
+    pub(crate) fn unpack(&self) -> Option<Found> {
         self.cache.0.packer.unpack(&self.packed)
     }
 }
@@ -171,6 +174,7 @@ impl Cache {
             questions: Notify::new(),
             looks: channel::Sender::new(Look { began: start, succeeded: false }),
             seen: AtomicI64::new(0),
+            sent: AtomicI64::new(0),
             start,
         }))
     }
@@ -228,7 +232,7 @@ impl Cache {
         ticket: Ticket,
         NameRef { organization_id, handle }: NameRef<'_>,
         viewer: Option<Uuid>,
-        found: &IdentityBody,
+        found: &Found,
     ) {
         if viewer.is_some_and(|viewer| viewer != found.id) {
             return;

@@ -22,7 +22,7 @@ use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
 use identity_log::{Actor, Fate};
 use identity_projections::api_keys::{KeyScope, Row as KeyRow};
-use identity_projections::identities::{IdentityBody, Viewer};
+use identity_projections::identities::Viewer;
 use identity_projections::key_uses;
 use identity_webhooks::Webhooks;
 use sqlx::PgPool;
@@ -36,6 +36,7 @@ use crate::cursor::Seal;
 use crate::database::Database;
 use crate::error::ApiError;
 use crate::followers::Followers;
+use crate::found::Found;
 use crate::headers;
 use crate::idempotency::Idempotency;
 use crate::limits::{ReplayShare, StreamShare};
@@ -358,7 +359,7 @@ impl Caller {
 
     /// The identity with this handle, if the caller may see it. Text that is not a valid handle is answered like a
     /// handle that no identity has.
-    pub async fn find(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
+    pub(crate) async fn find(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
         let handle = Handle::parse(handle).map_err(|_| ApiError::identity_not_found())?;
         let name = NameRef { organization_id: self.organization_id(), handle: handle.as_str() };
         let found = self.app.identity(name, &self.viewer(), self.arrived, &self.database).await?;
@@ -368,7 +369,7 @@ impl Caller {
     }
 
     /// The identity with this handle, if the caller may change it: an agent may change only itself (D6).
-    pub(crate) async fn find_own(&self, handle: &str) -> Result<Arc<IdentityBody>, ApiError> {
+    pub(crate) async fn find_own(&self, handle: &str) -> Result<Arc<Found>, ApiError> {
         let found = self.find(handle).await?;
         if self.is_admin() || self.is(found.id) {
             Ok(found)

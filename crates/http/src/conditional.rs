@@ -8,16 +8,26 @@ use sqlx::PgPool;
 
 use crate::caller::Caller;
 use crate::error::ApiError;
-use crate::revision::{Revision, Tags, digest, tagged};
+use crate::found::Found;
+use crate::revision::{Digest, Revision, Tags, tagged};
 use crate::routes::json_text;
 
 /// Answers with JSON text that shows this revision, or with 304 if the client has it already.
 pub(crate) fn unless_current(headers: &HeaderMap, shown: impl Into<Revision>, body: String) -> Response {
-    let tag = shown.into().tag_of(&body);
+    let tag = shown.into().tag_of(Digest::of([body.as_bytes()]));
     if is_known(headers, &tag) {
         return not_modified(&tag);
     }
     tagged(json_text(StatusCode::OK, body), &tag)
+}
+
+/// Answers with an identity, or with 304 if the client has it already.
+pub(crate) fn unless_found_before(headers: &HeaderMap, found: &Found) -> Response {
+    let tag = found.tag();
+    if is_known(headers, &tag) {
+        return not_modified(&tag);
+    }
+    tagged(json_text(StatusCode::OK, found.body()), &tag)
 }
 
 /// Answers with a list, or with 304 if the client has it already.
@@ -59,7 +69,7 @@ pub(crate) async fn unless_same(headers: &HeaderMap, list: Response) -> Result<R
     }
     let (parts, body) = list.into_parts();
     let body = to_bytes(body, usize::MAX).await.map_err(|error| ApiError::internal(error.to_string()))?;
-    let tag = format!("\"{}\"", digest([&*body]));
+    let tag = format!("\"{}\"", Digest::of([&*body]));
     if is_known(headers, &tag) {
         return Ok(not_modified(&tag));
     }
@@ -73,7 +83,7 @@ pub(crate) async fn unless_same_entries(
     entries: &[u8],
     list: impl AsyncFnOnce() -> Result<Response, ApiError>,
 ) -> Result<Response, ApiError> {
-    let tag = format!("\"{}\"", digest([env!("CARGO_PKG_VERSION").as_bytes(), entries]));
+    let tag = format!("\"{}\"", Digest::of([env!("CARGO_PKG_VERSION").as_bytes(), entries]));
     let weak = format!("W/{tag}");
     if is_known(headers, &tag) {
         return Ok(not_modified(&weak));
@@ -93,7 +103,7 @@ async fn history_tag(pool: &PgPool, organization_id: &str) -> Result<String, Api
     let (generation, sequence, leaf) = read::shown_history(pool, organization_id).await?;
     let software = env!("CARGO_PKG_VERSION").as_bytes();
     let (generation, sequence) = (generation.to_be_bytes(), sequence.to_be_bytes());
-    let digest = digest([software, organization_id.as_bytes(), &generation, &sequence, &leaf]);
+    let digest = Digest::of([software, organization_id.as_bytes(), &generation, &sequence, &leaf]);
     Ok(format!("\"{digest}\""))
 }
 

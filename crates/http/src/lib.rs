@@ -14,7 +14,7 @@
 //!   forms of an error.
 //! - [`client`]: the address of the client; [`limits`]: how much a key, an organization or an address may use;
 //!   `followers`: what live streams of history share; `database`: the connections that one key uses.
-//! - [`cache`]: keys and identities in memory; `cache/packed`: their compression.
+//! - [`cache`]: keys and identities in memory; `cache/packed`: their compression; `found`: an identity with the digest of its body.
 //! - `headers`: headers in more than one line, and those that handlers read; `accept`: the media types that a client
 //!   accepts.
 //! - [`around`]: the log line of every request, and the rendering of its error; [`context`]: the id, client, key and
@@ -53,6 +53,7 @@ pub mod error;
 pub mod fault;
 mod followers;
 pub mod form;
+mod found;
 mod headers;
 mod html;
 mod idempotency;

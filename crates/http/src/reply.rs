@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::error::ApiError;
+use crate::found::Found;
 use crate::revision::{Revision, tagged};
 
 /// The answer to a write.
@@ -36,15 +37,15 @@ pub(crate) struct Answer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewBody {
     pub(crate) handle: String,
-    pub(crate) found: IdentityBody,
+    pub(crate) found: Found,
 }
 
 impl NewBody {
     /// The body from the row that a write has made, with these access rows.
     pub(crate) fn with_access(row: &Row, access: String) -> Result<Self, ApiError> {
-        let document = serde_json::to_string(&row.document)?;
+        let document = row.document_text()?.to_owned();
         let (id, version, changed_at) = (row.document.id, row.version, row.changed_at);
-        let found = IdentityBody { id, version, changed_at, document, access };
+        let found = Found::of(IdentityBody { id, version, changed_at, document, access });
         Ok(Self { handle: row.document.agent_handle.clone(), found })
     }
 
@@ -87,9 +88,7 @@ impl Answer {
 
     /// The identity after a write.
     pub(crate) fn identity(status: StatusCode, shown: NewBody) -> Self {
-        let body = shown.found.body();
-        let tag = Revision::from(&shown.found).tag_of(&body);
-        Self { status, body, entity_tag: Some(tag), shown: Some(shown) }
+        Self::found(status, &shown.found).knowing(Some(shown))
     }
 
     /// The same answer with this body for the cache.
@@ -113,10 +112,8 @@ impl Answer {
     }
 
     /// An identity that was read, with its tag.
-    pub(crate) fn found(status: StatusCode, found: &IdentityBody) -> Self {
-        let body = found.body();
-        let tag = Revision::from(found).tag_of(&body);
-        Self::text(status, body).with_tag(Some(tag))
+    pub(crate) fn found(status: StatusCode, found: &Found) -> Self {
+        Self::text(status, found.body()).with_tag(Some(found.tag()))
     }
 
     /// The same answer with a text that is shown once, in place of the message to a repetition. Without a message there is

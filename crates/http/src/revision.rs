@@ -4,21 +4,18 @@
 //! bytes, whoever asks, so it ends with a digest of the body. The rest names the revision, which a write compares. The
 //! moment of the version differs even if a restored backup reaches the same version with other events.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Display, Formatter, Write as _};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use identity_log::Committed;
-use identity_projections::identities::{IdentityBody, Row};
+use identity_projections::identities::Row;
 use identity_projections::versioned::Versioned;
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::headers::elements;
-
-/// How many bytes of a digest a tag contains.
-const DIGEST_BYTES: usize = 8;
 
 /// How long a tag is, about: a version, the end of an id, a moment, and a digest.
 const TAG_BYTES: usize = 56;
@@ -51,13 +48,13 @@ impl Revision {
         self.tag_with(None)
     }
 
-    /// The strong tag of a body that shows the revision.
-    pub(crate) fn tag_of(self, body: &str) -> String {
-        self.tag_with(Some(&digest([body.as_bytes()])))
+    /// The strong tag of a body that shows the revision and has this digest.
+    pub(crate) fn tag_of(self, body: Digest) -> String {
+        self.tag_with(Some(body))
     }
 
     /// Every read of an identity writes a tag, so it is written in one piece.
-    fn tag_with(self, digest: Option<&str>) -> String {
+    fn tag_with(self, digest: Option<Digest>) -> String {
         let mut tag = String::with_capacity(TAG_BYTES);
         tag.push('"');
         // Writing to a string does not fail.
@@ -66,8 +63,7 @@ impl Revision {
             let _ = write!(tag, "-{moment:x}");
         }
         if let Some(digest) = digest {
-            tag.push('-');
-            tag.push_str(digest);
+            let _ = write!(tag, "-{digest}");
         }
         tag.push('"');
         tag
@@ -104,23 +100,28 @@ impl Revision {
     }
 }
 
-impl From<&IdentityBody> for Revision {
-    fn from(identity: &IdentityBody) -> Self {
-        Self { id: identity.id, version: identity.version, changed_at: identity.changed_at }
-    }
-}
-
 impl From<&Row> for Revision {
     fn from(row: &Row) -> Self {
         Self { id: row.document.id, version: row.version, changed_at: row.changed_at }
     }
 }
 
-/// The first bytes of a SHA-256 in hexadecimal.
-pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
-    let digest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
-    let first = digest.iter().take(DIGEST_BYTES);
-    format!("{:016x}", first.fold(0, |digest: u64, byte| digest << 8 | u64::from(*byte)))
+/// The first eight bytes of a SHA-256.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Digest(u64);
+
+impl Digest {
+    /// The digest of these bytes, one after the other.
+    pub(crate) fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let digest = parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize();
+        Self(digest.iter().take(8).fold(0, |first, byte| first << 8 | u64::from(*byte)))
+    }
+}
+
+impl Display for Digest {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:016x}", self.0)
+    }
 }
 
 /// A response with its entity tag.

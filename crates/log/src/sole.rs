@@ -34,9 +34,10 @@ pub(crate) const MAX_RECALL_TIME: Duration = Duration::from_millis(1200);
 /// How often a process that has recalled another one looks whether the place is free.
 const RECALL_INTERVAL: Duration = Duration::from_millis(2);
 
-/// How long a process waits before it claims the place after a recall, after an attempt, or after it saw another process there.
-/// Each claim makes the next commit of another process wait for a recall.
-const CLAIM_DELAY: Duration = Duration::from_secs(10);
+/// How long a process waits before it claims the place after it saw an event of another process, or another process in the place,
+/// after a recall, and after an attempt. Each claim makes the next commit of another process wait for a recall, for some
+/// milliseconds. So as long as two processes commit more often, neither claims.
+const CLAIM_DELAY: Duration = Duration::from_secs(2);
 
 /// The notification that wakes the sole process. It names no position.
 pub(crate) const RECALL: &str = "recall";
@@ -108,7 +109,12 @@ impl Sole {
         self.update(connection, claim).await
     }
 
-    /// Gives the place up, and leaves it free for 10 s.
+    /// Another process has committed something, so the place stays free for a while.
+    pub fn saw_events_of_others(&mut self) {
+        self.free_until = Instant::now() + CLAIM_DELAY;
+    }
+
+    /// Gives the place up, and leaves it free for a while.
     pub async fn step_down(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         self.free_until = Instant::now() + CLAIM_DELAY;
         self.resign(connection).await

@@ -3,6 +3,7 @@
 
 mod belongings;
 mod filters;
+mod text;
 
 use identity_domain as domain;
 use identity_domain::identity::{ChannelModes, Event, FilterMode, Status};
@@ -16,6 +17,7 @@ pub use belongings::{
     Country, FilterModeChangeNotice, Mailbox, NumberStatus, NumberType, PhoneNumber, RuleAction, SmsStatus,
     Tunnel, TunnelStatus,
 };
+pub(crate) use text::DocumentText;
 
 // The order of the fields is that of the contract's example.
 /// An identity without its access rows.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::change::Change;
 use crate::columns::{self, Column, Index, TableRow as _, table_row};
-use crate::document::IdentityDocument;
+use crate::document::{DocumentText, IdentityDocument};
 use crate::projection::{LoadedModel, Projection};
 use crate::rows::{Effect, RowModel as _};
 use crate::shown_access::{FoldWithAccess, HasAccess};
@@ -56,6 +56,15 @@ pub struct Row {
     pub changed_at: Option<OffsetDateTime>,
     /// The version at which the visibility changed last; 0 if it never did.
     pub access_version: i64,
+    /// The document's JSON text.
+    pub(crate) text: DocumentText,
+}
+
+impl Row {
+    /// The document's JSON text. It is made once.
+    pub fn document_text(&self) -> Result<&str, serde_json::Error> {
+        self.text.of(&self.document)
+    }
 }
 
 /// The columns of the index of phone numbers.
@@ -81,7 +90,8 @@ impl Projection for Identities {
         };
         let document = IdentityDocument::fold(document, event)?;
         let (version, changed_at) = (event.sequence, Some(event.recorded_at));
-        Some(Row { document, tunnel_metadata, created_at, version, changed_at, access_version })
+        let text = DocumentText::default();
+        Some(Row { document, tunnel_metadata, created_at, version, changed_at, access_version, text })
     }
 
     const COLUMNS: &'static [Column] = TableIdentity::COLUMNS;
@@ -193,7 +203,7 @@ table_row! {
         created_at: OffsetDateTime,
         version: i64,
         tunnel_metadata: &'a str,
-        document: String,
+        document: &'a str,
         /// The display name in the form that searches compare.
         folded_name: Option<String>,
         access_version: Option<i64>,
@@ -216,7 +226,7 @@ impl<'a> TableIdentity<'a> {
             created_at: row.created_at,
             version: row.version,
             tunnel_metadata: &row.tunnel_metadata,
-            document: serde_json::to_string(document)?,
+            document: row.document_text()?,
             folded_name: document.display_name.as_deref().map(folded),
             access_version: Some(row.access_version),
             changed_at: row.changed_at,
@@ -265,6 +275,7 @@ fn row_of(row: &PgRow) -> Result<Row, ReadModelFailure> {
         version: row.try_get("version")?,
         changed_at: row.try_get("changed_at")?,
         access_version: row.try_get("access_version")?,
+        text: DocumentText::default(),
     })
 }
 

@@ -117,7 +117,10 @@ impl Dispatcher {
                 Some(finished) = work.tasks.join_next() => work.finish(finished),
                 () = tokio::time::sleep(MAX_SILENCE) => {}
             }
-            tokio::time::sleep(gathering_time).await;
+            tokio::select! {
+                _ = &mut stop => break,
+                () = tokio::time::sleep(gathering_time) => {}
+            }
             let ended = work.take_ended();
             let done = work.unrecorded.record(&self.delivering, ended).await;
             self.end(&mut work, done);

@@ -32,6 +32,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     let ours = Ours::start(arena, "ours").await?;
     // Over a database of its own: two processes that write take turns.
     let served = Ours::start(arena, "served").await?;
+    served.becomes_sole().await?;
     let creates = Arc::new(Creates::new(&served.key, "born"));
     let load = Load { address: served.server.address, connections: WRITERS, time: scale.turn };
     let (mut appended, mut created) = (vec![], vec![]);

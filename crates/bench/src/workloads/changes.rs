@@ -20,6 +20,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         ("delete", "deleted", Change::Delete),
     ] {
         let seeded = ours.seed(prefix, count).await?;
+        ours.becomes_sole().await?;
         let changes = Arc::new(Changes::new(&ours.key, seeded, kind));
         let contestants = [
             Contestant::http(workload, address, changes),

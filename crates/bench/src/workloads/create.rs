@@ -17,6 +17,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     let floor = Floor::prepare(arena, &ours.pool).await?;
     let (stock, _pool) = super::stock(arena).await?;
     let creates = Arc::new(Creates::new(&ours.key, "born"));
+    ours.becomes_sole().await?;
     let contestants = [
         Contestant::http("ours", ours.server.address, creates.clone()),
         Contestant::http("stock", stock.address, creates),

@@ -25,6 +25,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     if nginx.is_none() {
         results.notes.push("not measured, for it is not installed (make peers): nginx".to_owned());
     }
+    ours.becomes_sole().await?;
     let servers = [ours.server.address, stock.address, memory.address];
     for address in servers.into_iter().chain(nginx.as_ref().map(|nginx| nginx.address)) {
         super::warm_up(address, &ours.key, scale.identities).await?;

@@ -15,6 +15,7 @@ use crate::turns::{Contestant, take};
 pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> anyhow::Result<()> {
     let ours = Ours::start(arena, "ours").await?;
     ours.seed("listed", scale.listed).await?;
+    ours.becomes_sole().await?;
     let mut request = Vec::new();
     requests::write(&mut request, "GET", "", &ours.key, "");
     let request = Arc::new(Same(request));

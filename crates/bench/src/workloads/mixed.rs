@@ -19,6 +19,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     let seeded = ours.seed("agent", scale.changed).await?;
     let agents = ours.agents(&seeded, AGENTS).await?;
     let stock = super::stock_beside(arena, &ours).await?;
+    ours.becomes_sole().await?;
     for address in [ours.server.address, stock.address] {
         super::warm_up(address, &ours.key, scale.changed).await?;
     }

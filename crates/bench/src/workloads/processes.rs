@@ -51,7 +51,7 @@ async fn gets(arena: &Arena, ours: &Ours, scale: Scale, results: &mut Results) -
     let writes: Arc<dyn Requests> = Arc::new(Paced(Creates::new(&ours.key, "beside")));
     let (mut alone, mut asking) = (vec![], vec![]);
     for _ in 0..scale.rounds {
-        becomes_sole(ours).await?;
+        ours.becomes_sole().await?;
         alone.push(read().await?);
         let beside = ours::serve_with(arena, "ours", WITHOUT_LIMIT_OF_REFUSED_KEYS).await?;
         let write = Load { address: beside.address, connections: 1, time: scale.turn };
@@ -134,15 +134,6 @@ async fn stale(ours: &Ours, beside: &Server, scale: Scale, results: &mut Results
     ));
     #[expect(clippy::cast_precision_loss, reason = "they are few")]
     results.judge("stale reads through another process".to_owned(), late.len() as f64, Bound::AtMost(0.0));
-    Ok(())
-}
-
-/// Waits until the process answers from memory without asking, which it does ten seconds after another one has written.
-async fn becomes_sole(ours: &Ours) -> anyhow::Result<()> {
-    let query = "select sole_process is not null from log_head";
-    while !sqlx::query_scalar::<_, bool>(query).fetch_one(&ours.pool).await? {
-        tokio::time::sleep(WRITE_INTERVAL).await;
-    }
     Ok(())
 }
 

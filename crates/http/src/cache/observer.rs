@@ -21,6 +21,9 @@ impl Observer for Cache {
         let changes: Vec<Change> =
             events.iter().filter(|event| event.sequence > 1).filter_map(change).collect();
         let sent = Sent::of(&changes);
+        if let Some(last) = events.last() {
+            self.0.sent.store(last.position, Ordering::Release);
+        }
         let mut invalidations = self.invalidations();
         self.forget(&mut invalidations, changes.into_iter());
         invalidations.sent = sent;

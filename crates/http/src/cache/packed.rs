@@ -8,6 +8,9 @@ use lz4_flex::block::{compress_with_dict, decompress_with_dict};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::found::Found;
+use crate::revision::Digest;
+
 /// Compresses identities, and decompresses them. The dictionary is the first identity that it compressed.
 #[derive(Debug, Default)]
 pub(super) struct Packer {
@@ -24,6 +27,7 @@ pub(super) struct Packed {
     id: Uuid,
     version: i64,
     changed_at: Option<OffsetDateTime>,
+    digest: Digest,
     /// Document and access rows, concatenated and compressed.
     texts: Box<[u8]>,
     document_bytes: usize,
@@ -43,13 +47,14 @@ impl Packed {
 }
 
 impl Packer {
-    pub(super) fn pack(&self, found: &IdentityBody) -> Packed {
+    pub(super) fn pack(&self, found: &Found) -> Packed {
         let first = self.first.get_or_init(|| dictionary(found.document.as_bytes()).into());
         let texts = [found.document.as_bytes(), found.access.as_bytes()].concat();
         Packed {
             id: found.id,
             version: found.version,
             changed_at: found.changed_at,
+            digest: found.digest(),
             texts: compress_with_dict(&texts, first).into_boxed_slice(),
             document_bytes: found.document.len(),
             access_bytes: found.access.len(),
@@ -57,14 +62,14 @@ impl Packer {
     }
 
     /// Decompresses an identity. `None` if the bytes are damaged; then the identity is read from the database.
-    pub(super) fn unpack(&self, packed: &Packed) -> Option<IdentityBody> {
+    pub(super) fn unpack(&self, packed: &Packed) -> Option<Found> {
         let bytes = packed.bytes();
         let texts = decompress_with_dict(&packed.texts, bytes, self.first.get()?).ok()?;
         let mut document = String::from_utf8(texts).ok()?;
         let is_whole = document.len() == bytes && document.is_char_boundary(packed.document_bytes);
         let access = is_whole.then(|| document.split_off(packed.document_bytes))?;
-        let Packed { id, version, changed_at, .. } = *packed;
-        Some(IdentityBody { id, version, changed_at, document, access })
+        let Packed { id, version, changed_at, digest, .. } = *packed;
+        Some(Found::with_digest(IdentityBody { id, version, changed_at, document, access }, digest))
     }
 }
 
@@ -80,11 +85,12 @@ mod tests {
     use uuid::Uuid;
 
     use super::Packer;
+    use crate::found::Found;
 
-    fn found(number: u128, document: &str, access: &str) -> IdentityBody {
+    fn found(number: u128, document: &str, access: &str) -> Found {
         let (document, access) = (document.to_owned(), access.to_owned());
         let changed_at = Some(OffsetDateTime::UNIX_EPOCH);
-        IdentityBody { id: Uuid::from_u128(number), version: 7, changed_at, document, access }
+        Found::of(IdentityBody { id: Uuid::from_u128(number), version: 7, changed_at, document, access })
     }
 
     #[test]

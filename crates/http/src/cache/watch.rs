@@ -186,6 +186,10 @@ impl Watch {
             seen.store(state.position, Ordering::Release);
             self.cache.forget_all();
         } else if state.position > seen_by_now {
+            // Those of this process can be read before it knows of their commit.
+            if state.position > self.cache.0.sent.load(Ordering::Acquire) {
+                self.sole.saw_events_of_others();
+            }
             let changes = read::changes(&mut connection, seen_by_now, state.position).await?;
             self.cache.learn(seen_by_now, state.position, changes.into_iter());
         }

@@ -13,7 +13,7 @@ use identity_log::proof::signer::Signer;
 use identity_log::signing_keys::SecretsKey;
 use identity_projections::api_keys::Row as KeyRow;
 use identity_projections::finder::{FindError, Finder, KeyId};
-use identity_projections::identities::{IdentityBody, IdentityQuery, Viewer};
+use identity_projections::identities::{IdentityQuery, Viewer};
 use identity_webhooks::Webhooks;
 use identity_webhooks::address::Policy;
 use sqlx::PgPool;
@@ -28,6 +28,7 @@ use crate::cursor::Seal;
 use crate::database::Database;
 use crate::error::ApiError;
 use crate::followers::Followers;
+use crate::found::Found;
 use crate::idempotency::InFlight;
 use crate::key_uses::KeyUses;
 use crate::limits::{self, AnswerShare, BodyShare, Limits, RequestShare};
@@ -256,7 +257,7 @@ impl App {
         viewer: &Viewer,
         since: Instant,
         database: &Database,
-    ) -> Result<Option<Arc<IdentityBody>>, ApiError> {
+    ) -> Result<Option<Arc<Found>>, ApiError> {
         let Parts { finder, cache, metrics, .. } = &self.0.parts;
         let known = cache.identity(name, viewer.agent_id(), since).await;
         metrics.looked_up(Kind::Identity, known.is_some());
@@ -274,7 +275,7 @@ impl App {
             viewer: viewer.clone(),
             handle: name.handle.to_owned(),
         };
-        let found = finder.find(wanted).await?.map(Arc::new);
+        let found = finder.find(wanted).await?.map(Found::of).map(Arc::new);
         if let Some(found) = &found {
             if is_large(found.bytes()) {
                 database.pool_for_large().await;
@@ -290,13 +291,7 @@ impl App {
     }
 
     /// Puts an identity as a write has made it into the cache, for this viewer.
-    pub(super) fn keep_identity(
-        &self,
-        began: Ticket,
-        name: NameRef<'_>,
-        viewer: &Viewer,
-        found: &IdentityBody,
-    ) {
+    pub(super) fn keep_identity(&self, began: Ticket, name: NameRef<'_>, viewer: &Viewer, found: &Found) {
         self.0.parts.cache.keep_identity(began, name, viewer.agent_id(), found);
     }
 

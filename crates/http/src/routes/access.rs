@@ -19,6 +19,7 @@ use crate::conditional::unless_known;
 use crate::error::ApiError;
 use crate::form::reader::uuid;
 use crate::form::{Form, ReadForm, Sent};
+use crate::found::Found;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::precondition::expected_version;
 use crate::reply::{Answer, Done, NewBody, Reply, access_after, made};
@@ -87,12 +88,12 @@ impl ReadForm for GrantForm {
 /// Answers with the new row, or with the wildcard row that is there already.
 struct AccessReply {
     is_for_everybody: bool,
-    before: Arc<IdentityBody>,
+    before: Arc<Found>,
 }
 
 impl Reply for AccessReply {
     fn compose(&self, committed: &Committed) -> Result<Answer, ApiError> {
-        let IdentityBody { id, version, access, .. } = &*self.before;
+        let IdentityBody { id, version, access, .. } = &**self.before;
         let granted = committed.events.first().map(|event| visibility::granted(event, *id, access));
         let Some((document, access)) = granted.transpose()?.flatten() else {
             // A grant without an event means that everybody may see the identity already. Then the wildcard row is its

@@ -9,17 +9,18 @@ use axum::response::{IntoResponse as _, Response};
 use identity_domain::Command;
 use identity_domain::identity::Command as IdentityCommand;
 use identity_log::{Committed, ShownAccess};
-use identity_projections::identities::{self, Identity, IdentityBody, Viewer};
+use identity_projections::identities::{self, Identity, Viewer};
 use identity_projections::vault_access;
 
 use super::identity_forms::{CreateForm, ImessageNumber, UpdateForm, is_for_admins};
 use super::past;
 use crate::caller::{Admin, AdminAfterLookup, Caller, Holder, Segments, is_large};
 use crate::code::Code;
-use crate::conditional::{unless_current, unless_known};
+use crate::conditional::{unless_found_before, unless_known};
 use crate::error::ApiError;
 use crate::fault::Fault;
 use crate::form::Sent;
+use crate::found::Found;
 use crate::headers::{IfMatch, IfNoneMatch};
 use crate::parameters::{DescribeQuery, Parameters, Query};
 use crate::precondition::expected_version;
@@ -61,7 +62,7 @@ async fn made_before(caller: &Caller, body: &[u8]) -> Result<Option<Response>, A
     for id in caller.unconfirmed_creates(body) {
         let (pool, organization_id) = (caller.pool().await, caller.organization_id());
         if let Some(found) = identities::find_by_id(pool, organization_id, &caller.viewer(), id).await? {
-            return Ok(Some(Answer::found(StatusCode::CREATED, &found).into_response()));
+            return Ok(Some(Answer::found(StatusCode::CREATED, &Found::of(found)).into_response()));
         }
     }
     Ok(None)
@@ -125,7 +126,7 @@ pub(crate) async fn get_identity(
     }
     let caller = holder.caller()?;
     let found = caller.find(&handle).await?;
-    Ok(unless_current(&headers, &*found, found.body()))
+    Ok(unless_found_before(&headers, &found))
 }
 
 /// Change an identity
@@ -170,7 +171,7 @@ pub(crate) async fn update_identity(
 /// Answers with the whole identity.
 struct Updated {
     viewer: Viewer,
-    before: Arc<IdentityBody>,
+    before: Arc<Found>,
 }
 
 impl Reply for Updated {

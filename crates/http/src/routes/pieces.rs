@@ -17,7 +17,7 @@ use crate::error::ApiError;
 /// How many rows are read before an answer begins. They are few, so that it begins soon.
 const FIRST_PIECE_ROWS: u32 = 64;
 
-/// How many rows are read at a time after that.
+/// How many rows are read at a time after that, if they fit into a piece.
 const PIECE_ROWS: u32 = 512;
 
 /// How many rows are read at a time if 512 of them can be much longer than a piece may be.
@@ -83,6 +83,18 @@ pub(crate) async fn list(
     whole(List { key: caller.key_check(), entries, before, behind, has_entries: false }, caller).await
 }
 
+/// How many rows the next piece asks for, if this many had so many bytes: Postgres makes all rows that are asked for, also those
+/// that do not fit. A piece that is full may have had fewer, so the next one asks for half of them.
+fn rows_that_fit(rows: u32, bytes: usize) -> u32 {
+    let fitting = if bytes < PIECE_BYTES {
+        // As many as have seven eighths of a piece, since the next rows may be longer.
+        u64::from(rows) * (PIECE_BYTES / 8 * 7) as u64 / (bytes.max(1) as u64)
+    } else {
+        u64::from(rows / 2)
+    };
+    u32::try_from(fitting).unwrap_or(PIECE_ROWS).clamp(FEW_ROWS, PIECE_ROWS)
+}
+
 /// Answers with the whole list. If it does not fit the first piece, it is streamed, and takes one of the caller's
 /// shares of streams.
 pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Response, ApiError> {
@@ -94,18 +106,44 @@ pub(crate) async fn whole(mut list: impl Pieces, caller: &Caller) -> Result<Resp
     caller.give_back_turn().await;
     let share = caller.stream(list.bytes()).await?;
     let held = share.hold(first.len()).await;
-    let rest = stream::try_unfold((Some(list), share, held), async |(list, share, held)| {
+    let rows = rows_that_fit(FIRST_PIECE_ROWS, first.len());
+    let rest = stream::try_unfold((Some(list), share, held, rows), async |(list, share, held, rows)| {
         // The piece before this one is sent.
         drop(held);
         let Some(mut list) = list else { return Ok(None) };
         let mut piece = String::new();
         let turn = share.turn().await;
-        let is_last = list.piece(PIECE_ROWS, &mut piece).await?;
+        let is_last = list.piece(rows, &mut piece).await?;
         let held = share.hold(piece.len()).await;
         drop(turn);
-        Ok::<_, Interruption>(Some((Bytes::from(piece), ((!is_last).then_some(list), share, held))))
+        let rows = rows_that_fit(rows, piece.len());
+        Ok::<_, Interruption>(Some((Bytes::from(piece), ((!is_last).then_some(list), share, held, rows))))
     });
     let first = stream::iter([Ok(Bytes::from(first))]);
     let body = Interruption::body(first.chain(rest), caller.primary());
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FEW_ROWS, PIECE_BYTES, PIECE_ROWS, rows_that_fit};
+
+    #[test]
+    fn a_piece_asks_for_no_more_rows_than_fit() {
+        for row_bytes in [1, 100, 500, 1_600, 4_000] {
+            let mut rows = FEW_ROWS;
+            for _ in 0..8 {
+                rows = rows_that_fit(rows, rows as usize * row_bytes);
+                assert!(rows as usize * row_bytes <= PIECE_BYTES, "{rows} rows of {row_bytes} bytes");
+            }
+            let room = PIECE_BYTES / row_bytes;
+            assert!(rows == PIECE_ROWS || rows as usize > room * 3 / 4, "{rows} rows of {row_bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn after_a_full_piece_fewer_rows_are_asked_for() {
+        assert_eq!(rows_that_fit(PIECE_ROWS, PIECE_BYTES), PIECE_ROWS / 2);
+        assert_eq!(rows_that_fit(FEW_ROWS, 10 * PIECE_BYTES), FEW_ROWS);
+    }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::model::RowsOfAggregate;
-use crate::document::IdentityDocument;
+use crate::document::{DocumentText, IdentityDocument};
 use crate::identities::{Identities, Row};
 use crate::projection::Projection as _;
 use crate::vault_access::{Rule, Rules, VaultAccess};
@@ -88,7 +88,7 @@ struct RowJson {
 
 impl From<Row> for RowJson {
     fn from(row: Row) -> Self {
-        let Row { document, tunnel_metadata, created_at, version, changed_at, access_version } = row;
+        let Row { document, tunnel_metadata, created_at, version, changed_at, access_version, .. } = row;
         let (created_at, changed_at) = (microseconds(created_at), changed_at.map(microseconds));
         Self { document, tunnel_metadata, created_at, version, changed_at, access_version }
     }
@@ -100,7 +100,8 @@ impl TryFrom<RowJson> for Row {
     fn try_from(form: RowJson) -> Result<Self, serde_json::Error> {
         let RowJson { document, tunnel_metadata, created_at, version, changed_at, access_version } = form;
         let (created_at, changed_at) = (moment(created_at)?, changed_at.map(moment).transpose()?);
-        Ok(Self { document, tunnel_metadata, created_at, version, changed_at, access_version })
+        let text = DocumentText::default();
+        Ok(Self { document, tunnel_metadata, created_at, version, changed_at, access_version, text })
     }
 }
 

@@ -32,6 +32,10 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long commits are gathered before endpoints are looked at.
 const GATHERING_TIME: Duration = Duration::from_millis(10);
 
+/// The same when nothing was sent to any endpoint for a second.
+const IDLE_GATHERING_TIME: Duration = Duration::from_millis(100);
+const IDLE_AFTER: Duration = Duration::from_secs(1);
+
 /// The shortest and the longest pause of an endpoint whose cursor could not be written. Otherwise it would get the same event again
 /// each time that its lease ends.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(5);
@@ -51,6 +55,8 @@ pub struct LogSender {
 #[derive(Default)]
 struct Work {
     tasks: JoinSet<Served>,
+    /// When an endpoint was claimed last.
+    last_claim: Option<Instant>,
     paused: HashMap<Uuid, Backoff>,
 }
 
@@ -104,7 +110,12 @@ impl LogSender {
                 Some(Ok(served)) = work.tasks.join_next() => work.finish(served),
                 () = tokio::time::sleep(MAX_SILENCE) => {}
             }
-            tokio::time::sleep(GATHERING_TIME).await;
+            let is_idle = work.last_claim.is_none_or(|last| last.elapsed() > IDLE_AFTER);
+            let gathering = if is_idle { IDLE_GATHERING_TIME } else { GATHERING_TIME };
+            tokio::select! {
+                _ = &mut stop => break,
+                () = tokio::time::sleep(gathering) => {}
+            }
             while let Some(served) = work.tasks.try_join_next() {
                 if let Ok(served) = served {
                     work.finish(served);
@@ -126,6 +137,7 @@ impl LogSender {
                 claims::claim(&self.delivering.pool, &Capacity { free, lease, longest_pause }).await?;
             let is_all = claimed.len() < free.places;
             for claim in claimed {
+                work.last_claim = Some(Instant::now());
                 let (delivering, pause) = (self.delivering.clone(), work.pause(claim.id));
                 match pause {
                     None => drop(work.tasks.spawn(told_to(delivering, claim, stopped.clone()))),
