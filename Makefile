@@ -42,8 +42,8 @@ bench: tools peers
 	cargo build --release --package identityd --package identity-bench
 	target/release/identity-bench $(BENCH)
 
-# Other event stores, to append beside: hundreds of crates, none of them the service's. Where one cannot be built, the
-# bench goes on without it and says so.
+# Other event stores, to append beside: hundreds of crates, none of them the service's. And nginx, to answer gets beside. What
+# cannot be had is left out of the bench, which says so.
 peers:
 	-@./.ci/tools peers && ./.ci/peers
 

@@ -56,6 +56,16 @@ impl Arena {
         self.folder.join(name)
     }
 
+    /// An empty folder of this run; an existing one is removed.
+    pub(crate) fn empty_folder(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let folder = self.file(name);
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir(&folder)?;
+        Ok(folder)
+    }
+
     /// The database of this name.
     pub(crate) fn url(&self, database: &str) -> String {
         self.postgres.url().replace("/identityd?", &format!("/{database}?"))

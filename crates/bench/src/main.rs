@@ -4,7 +4,7 @@
 //! - `workloads`: what is measured, one file each. To add one: a file with a `run`, an entry in `Workload`.
 //! - `turns`, `results`, `report`, `plot`: contestants take turns; medians, ratios and promises of the results.
 //! - `load`, `answer`, `requests`: the HTTP load.
-//! - `arena`, `ours`, `stock`, `pgbench`, `seed`: Postgres, the contestants, and the data before a workload begins.
+//! - `arena`, `ours`, `stock`, `nginx`, `pgbench`, `seed`: Postgres, the contestants, and the data before a workload begins.
 //!
 //! # Invariants, as absences
 //! - No setting of Postgres is relaxed, and all contestants use the same Postgres.
@@ -14,6 +14,7 @@ mod answer;
 mod arena;
 mod load;
 mod machine;
+mod nginx;
 mod ours;
 mod pgbench;
 mod plot;

@@ -58,7 +58,7 @@ pub(crate) enum Workload {
     Export,
     /// One identity with a long history: at an earlier moment, and when a process meets it for the first time.
     Past,
-    /// Appends beside other event stores.
+    /// Appends and creates beside other event stores.
     Append,
     /// Creates and gets while the data grows, memory, and start time.
     Growth,

@@ -72,11 +72,10 @@ impl Decision for Create {
 
 impl Peer for Identities {
     const CRATE: &'static str = "disintegrate-postgres";
-    const COUNT: &'static str = "select count(*) from event";
 
-    async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
+    async fn open(database_url: &str, writers: u32) -> anyhow::Result<Self> {
         let unread = database_url.parse::<PgConnectOptions>()?.options([("check_function_bodies", "off")]);
-        let pool = pools::open_08(unread, connections).await?;
+        let pool = pools::open_08(unread, writers).await?;
         let store = PgEventStore::try_new(pool.clone(), Json::default()).await?;
         sqlx_08::query(IN_DECIMAL).execute(&pool).await?;
         Ok(Self(decision_maker(store, NoSnapshot)))
@@ -90,6 +89,10 @@ impl Peer for Identities {
                 decided => return Ok(decided.map(drop)?),
             }
         }
+    }
+
+    async fn count(&self, database_url: &str) -> anyhow::Result<usize> {
+        pools::count(database_url, "select count(*) from event").await
     }
 }
 

@@ -44,10 +44,9 @@ impl Aggregate for Identity {
 
 impl Peer for Identities {
     const CRATE: &'static str = "esrs";
-    const COUNT: &'static str = "select count(*) from identity_events";
 
-    async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
-        let pool = pools::open_08(database_url.parse()?, connections).await?;
+    async fn open(database_url: &str, writers: u32) -> anyhow::Result<Self> {
+        let pool = pools::open_08(database_url.parse()?, writers).await?;
         Ok(Self(AggregateManager::new(PgStoreBuilder::new(pool).try_build().await?)))
     }
 
@@ -55,5 +54,9 @@ impl Peer for Identities {
         let unborn = AggregateState::with_id(created.id);
         let Ok(_born) = self.0.handle_command(unborn, Create(created)).await?;
         Ok(())
+    }
+
+    async fn count(&self, database_url: &str) -> anyhow::Result<usize> {
+        pools::count(database_url, "select count(*) from identity_events").await
     }
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
-use sqlx::{Connection as _, PgConnection};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -13,17 +12,14 @@ use tokio::time::timeout;
 use crate::identity::Created;
 use crate::peer::Peer;
 
-/// Postgres accepts 100 connections, of which some are used otherwise.
-const MAX_CONNECTIONS: u32 = 90;
-
 /// How long the last appends may take after the time is up.
 const LAST_APPENDS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// The settings of a load.
 #[derive(Debug)]
 pub(crate) struct Load {
-    /// An empty database.
-    pub(crate) database_url: String,
+    /// An empty database or folder.
+    pub(crate) storage: String,
     /// How many writers append at the same time.
     pub(crate) writers: u32,
     /// The duration.
@@ -46,16 +42,15 @@ struct Percentiles {
 }
 
 impl Load {
-    /// Lets a peer append until the time is up. Fails if an append fails, and if the table does not contain exactly
-    /// the appended events.
+    /// Lets a peer append until the time is up. Fails if an append fails, and if the storage does not contain
+    /// exactly the appended events.
     pub(crate) async fn run<P: Peer>(&self) -> anyhow::Result<Report> {
-        let connections = self.writers.min(MAX_CONNECTIONS);
         // Boxed, since the futures of some peers are large.
-        let peer = Arc::new(Box::pin(P::open(&self.database_url, connections)).await?);
+        let peer = Arc::new(Box::pin(P::open(&self.storage, self.writers)).await?);
         let driven = timeout(self.time + LAST_APPENDS_TIMEOUT, self.drive(&peer)).await;
         let (mut latencies, elapsed) = driven.context("an append did not come back")??;
         latencies.sort_unstable();
-        self.verify::<P>(latencies.len()).await?;
+        self.verify(peer.as_ref(), latencies.len()).await?;
         Ok(Report {
             peer: format!("{} {}", P::CRATE, locked_version(P::CRATE)?),
             appended: latencies.len(),
@@ -79,13 +74,12 @@ impl Load {
         Ok((latencies, started.elapsed()))
     }
 
-    async fn verify<P: Peer>(&self, appended: usize) -> anyhow::Result<()> {
-        let mut connection = PgConnection::connect(&self.database_url).await?;
-        let rows: i64 = sqlx::query_scalar(P::COUNT).fetch_one(&mut connection).await?;
+    async fn verify<P: Peer>(&self, peer: &P, appended: usize) -> anyhow::Result<()> {
+        let stored = peer.count(&self.storage).await?;
         let first = usize::try_from(self.writers)?;
         ensure!(
-            usize::try_from(rows)? == appended + first,
-            "{rows} events are there, and {appended} were appended after the first {first}"
+            stored == appended + first,
+            "{stored} events are stored, and {appended} were appended after the first {first}"
         );
         Ok(())
     }

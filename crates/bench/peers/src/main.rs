@@ -1,16 +1,18 @@
-//! `identity-bench-peers`: measures how fast other event stores append to the Postgres on which the service is measured.
+//! `identity-bench-peers`: measures how fast other event stores append, to the Postgres on which the service is measured or
+//! to storage of their own.
 //!
 //! # Code map
 //! - `load`: the measurement, which is the same for all peers.
 //! - `identity`: the event that every peer appends, and its metadata.
-//! - `pools`: the connections of peers that take a pool.
-//! - `peer`: the interface of a peer. `mire`, `skilj`, `disintegrate`, `esrs`: one peer each, put together as in its own
-//!   documentation. To add one: a file with an `impl Peer`, an entry in `Name`, a row in README.md.
+//! - `pools`: the connections of peers over Postgres, and their events counted.
+//! - `peer`: the interface of a peer. `mire`, `skilj`, `disintegrate`, `esrs`, `umadb`: one peer each, put together as in its
+//!   own documentation. To add one: a file with an `impl Peer`, an entry in `Name`, a row in README.md.
+//! - `bin/umadb`: the server of `umadb`.
 //!
 //! # Invariants, as absences
 //! - No setting of Postgres is changed, and no append is counted before its own commit is confirmed.
 //! - No peer skips what it does before an append: loading, deciding, validating.
-//! - No figure without its rows: the run fails if the table does not contain exactly the confirmed events.
+//! - No figure without its events: the run fails if the storage does not contain exactly the confirmed events.
 
 mod disintegrate;
 mod esrs;
@@ -20,6 +22,7 @@ mod mire;
 mod peer;
 mod pools;
 mod skilj;
+mod umadb;
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -38,8 +41,9 @@ struct Arguments {
     /// Who appends
     peer: Name,
 
-    /// An empty database
-    database_url: String,
+    /// An empty database, or for `umadb` an empty folder
+    #[arg(value_name = "DATABASE_URL|FOLDER")]
+    storage: String,
 
     /// How many append at the same time
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -56,17 +60,19 @@ enum Name {
     Skilj,
     Disintegrate,
     Esrs,
+    Umadb,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Arguments { peer, database_url, writers, seconds } = Arguments::parse();
-    let load = Load { database_url, writers, time: Duration::from_secs(seconds) };
+    let Arguments { peer, storage, writers, seconds } = Arguments::parse();
+    let load = Load { storage, writers, time: Duration::from_secs(seconds) };
     let report = match peer {
         Name::Mire => load.run::<mire::Identities>().await,
         Name::Skilj => load.run::<skilj::Identities>().await,
         Name::Disintegrate => load.run::<disintegrate::Identities>().await,
         Name::Esrs => load.run::<esrs::Identities>().await,
+        Name::Umadb => load.run::<umadb::Identities>().await,
     }?;
     say(&report)
 }

@@ -50,10 +50,9 @@ impl Command for Create {
 
 impl Peer for Identities {
     const CRATE: &'static str = "mire";
-    const COUNT: &'static str = "select count(*) from es_events";
 
-    async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
-        let pool = pools::open(database_url, connections).await?;
+    async fn open(database_url: &str, writers: u32) -> anyhow::Result<Self> {
+        let pool = pools::open(database_url, writers).await?;
         let store = EventStore::new(pool);
         store.migrate().await?;
         Ok(Self(store))
@@ -68,5 +67,9 @@ impl Peer for Identities {
         });
         identity.execute(Create(created))?;
         Ok(self.0.save(&mut identity).await?)
+    }
+
+    async fn count(&self, database_url: &str) -> anyhow::Result<usize> {
+        pools::count(database_url, "select count(*) from es_events").await
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::identity::{Created, mint};
 use crate::peer::Peer;
+use crate::pools;
 
 const CONTEXT: &str = "identities";
 
@@ -101,12 +102,11 @@ struct Answer {
 
 impl Peer for Identities {
     const CRATE: &'static str = "skilj";
-    const COUNT: &'static str = "select count(*) from bc_identities.events";
 
-    async fn open(database_url: &str, connections: u32) -> anyhow::Result<Self> {
+    async fn open(database_url: &str, writers: u32) -> anyhow::Result<Self> {
         let admin = skilj::dev::seed_admin(database_url, "bench", &[CONTEXT]).await?;
         // Its listener keeps one connection.
-        let connections = connections + 1;
+        let connections = pools::connections(writers) + 1;
         let pool = default_pool_options().min_connections(connections).max_connections(connections);
         let builder = Skilj::builder(database_url)
             .pool_options(pool)
@@ -133,5 +133,9 @@ impl Peer for Identities {
         let answer: Answer = from_slice(&body)?;
         ensure!(answer.accepted, "refused: {}", String::from_utf8_lossy(&body));
         Ok(())
+    }
+
+    async fn count(&self, database_url: &str) -> anyhow::Result<usize> {
+        pools::count(database_url, "select count(*) from bc_identities.events").await
     }
 }
