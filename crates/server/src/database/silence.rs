@@ -44,11 +44,15 @@ impl Watch {
         }
     }
 
+    /// The first question is asked after a moment, since the connection was opened just now. Asked at once, it could take the session
+    /// that the check for poolers has just used.
     async fn falls_silent(&self, limit: Duration) -> Silent {
-        while timeout(limit, self.answers()).await.is_ok() {
+        loop {
             sleep(ASK_INTERVAL).await;
+            if timeout(limit, self.answers()).await.is_err() {
+                return Silent(limit);
+            }
         }
-        Silent(limit)
     }
 
     /// Whether the server answers, if only with an error. Does not return if nothing comes back.
