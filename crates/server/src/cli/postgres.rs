@@ -125,7 +125,7 @@ async fn fill(
 ) -> anyhow::Result<(Value, Vec<String>)> {
     let database =
         Database::open(&as_owner(new.url().into()), IfMissing::Create, interruption.stop()).await?;
-    let filling = restore::restore(flags, installation, (&database, interruption), output);
+    let filling = Box::pin(restore::restore(flags, installation, (&database, interruption), output));
     let moved = database.unless_silent(MAX_SILENCE, filling).await;
     let closed = database.close().await;
     moved.and_then(|moved| closed.map(|()| moved))
