@@ -1,4 +1,5 @@
 //! `Accept`: the media types that a client accepts, with their weights. RFC 9110, section 12.5.1.
+//! `Accept-Encoding`: whether it accepts gzip. RFC 9110, section 12.5.3.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
@@ -36,6 +37,22 @@ fn weighted(range: &str) -> (&str, f32) {
 pub(crate) fn negotiated(mut response: Response) -> Response {
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept"));
     response
+}
+
+/// Whether a client accepts gzip.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
+    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    let codings = lines.iter().flat_map(|line| line.split(',')).map(|coding| {
+        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = parameters.trim().trim_start_matches("q=").trim_start_matches("Q=");
+        (name.trim(), parameters.trim().is_empty() || weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
+    });
+    let codings: Vec<(&str, bool)> = codings.collect();
+    let accepts = |wanted: &str| {
+        codings.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, accepted)| *accepted)
+    };
+    accepts("gzip").or_else(|| accepts("x-gzip")).or_else(|| accepts("*")).unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@
 //!   `followers`: what live streams of history share; `database`: the connections that one key uses.
 //! - [`cache`]: keys and identities in memory; `cache/packed`: their compression; `found`: an identity with the digest of its body.
 //! - `headers`: headers in more than one line, and those that handlers read; `accept`: the media types that a client
-//!   accepts.
+//!   accepts, and whether it accepts gzip.
 //! - [`around`]: the log line of every request, and the rendering of its error; [`context`]: the id, client, key and
 //!   shares of a request.
 //! - `reply`: the answer to a write; `idempotency`: the answer to its repetitions; `revision`: entity tags;
@@ -73,6 +73,7 @@ mod routes;
 mod unconfirmed;
 mod unserved;
 
+pub use accept::accepts_gzip;
 pub use caller::{App, AppSettings, Parts};
 pub use key_uses::KeyUses;
 pub use readiness::{NeededRight, Preparation, Readiness};

@@ -5,6 +5,7 @@
 pub(crate) mod about;
 mod components;
 mod examples;
+pub(crate) mod written;
 
 use std::collections::BTreeMap;
 

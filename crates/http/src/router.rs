@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::caller::App;
 use crate::error::ApiError;
 use crate::openapi::about::{About, Document};
+use crate::openapi::written::Written;
 use crate::openapi::{self, DescribedOperation, TWINS};
 use crate::routes::{
     access, api_keys, directory, docs, events, health, identities, imessage, incoming_calls, log,
@@ -121,8 +122,12 @@ fn of_the_service() -> Vec<DescribedOperation> {
 
 /// The OpenAPI document as compact JSON.
 pub fn document() -> &'static str {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| openapi::written(operations()));
-    &DOCUMENT
+    &written().plain.bytes
+}
+
+fn written() -> &'static Written {
+    static WRITTEN: LazyLock<Written> = LazyLock::new(|| Written::of(openapi::written(operations())));
+    &WRITTEN
 }
 
 /// The operations at their paths, and at the second spelling where a path has two.
@@ -140,7 +145,7 @@ pub fn router(app: App) -> Router {
     let of_the_service = served(of_the_service()).route("/docs/{file}", get(docs::asset));
     served(of_identities())
         .merge(served(of_organizations()))
-        .merge(of_the_service.layer(Extension(Document(document))))
+        .merge(of_the_service.layer(Extension(Document(written))))
         .layer(from_fn_with_state(app.clone(), idempotency::replay::around))
         .fallback(async |uri: Uri| ApiError::unserved(uri.path()))
         .method_not_allowed_fallback(async || ApiError::method_not_allowed())

@@ -271,6 +271,19 @@ pub enum ReadModelFailure {
     NotCommittedYet(String),
 }
 
+impl ReadError {
+    /// A column of the event at this position has a value that the service does not write.
+    pub(crate) fn of_column<E>(position: i64, column: &'static str) -> impl FnOnce(E) -> Self
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        move |cause| Self::Undecodable {
+            position,
+            source: DecodeError::Column { column, source: cause.into() },
+        }
+    }
+}
+
 /// Why history could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

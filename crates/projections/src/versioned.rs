@@ -1,5 +1,6 @@
 //! The row of a read model together with the version of its aggregate.
 
+use identity_log::read::moment::StoredMoment;
 use sqlx::FromRow;
 use time::OffsetDateTime;
 
@@ -12,5 +13,6 @@ pub struct Versioned<T> {
     /// The version.
     pub version: i64,
     /// When the aggregate got it.
+    #[sqlx(try_from = "StoredMoment")]
     pub versioned_at: OffsetDateTime,
 }

@@ -35,7 +35,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use identityd::database::{Database, IfMissing};
+use identityd::database::{Database, IfMissing, MAX_SILENCE};
 use identityd::operator::Operator;
 use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{
@@ -237,7 +237,7 @@ async fn with_database_until<T>(
         Err(_) if interruption.stop().is_told() => return bailed_out(),
         opened => opened?,
     };
-    let outcome = work(&database, &mut interruption).await;
+    let outcome = database.unless_silent(MAX_SILENCE, work(&database, &mut interruption)).await;
     let closed = database.close().await;
     outcome.and_then(|value| closed.map(|()| value))
 }

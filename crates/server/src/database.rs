@@ -1,5 +1,6 @@
 //! The database of one command: a private Postgres or a given one, open for as long as the command runs.
 
+mod silence;
 mod url;
 
 use std::convert::Infallible;
@@ -19,11 +20,15 @@ use crate::fictional_numbers;
 use crate::migrations;
 use crate::roles;
 use crate::settings::{DatabaseSettings, PostgresSettings, Urls};
+use silence::Watch;
 
 pub use url::options;
 
 /// How long a database may take to answer before a command gives up on it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a database may be silent while a command works. Every answer counts, so a statement may take longer.
+pub const MAX_SILENCE: Duration = Duration::from_secs(12);
 
 /// How long the pool may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -40,6 +45,7 @@ pub struct Database {
     settings: DatabaseSettings,
     urls: Urls,
     pool: PgPool,
+    watch: Watch,
     private: Option<PrivatePostgres>,
     stop: Stop,
 }
@@ -83,48 +89,42 @@ impl Database {
             () = stop.told() => Err(anyhow!("told to stop while connecting to Postgres")),
         };
         match (connected, private) {
-            (Ok(pool), private) => Ok(Self { settings: settings.clone(), urls, pool, private, stop }),
+            (Ok((watch, pool)), private) => {
+                Ok(Self { settings: settings.clone(), urls, pool, watch, private, stop })
+            }
             (Err(error), Some(private)) => spawn_blocking(|| private.close()).await?.and(Err(error)),
             (Err(error), None) => Err(error),
         }
     }
 
+    /// Does some work, unless the database answers nothing for `limit` meanwhile. A statement may take longer than that.
+    pub async fn unless_silent<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let done = self.watch.unless_silent(limit, work).await;
+        done.context(
+            "given up, and what was being written may have been written or not: look before you repeat it",
+        )?
+    }
+
     /// Restarts the private Postgres whenever it has ended. Never returns. A Postgres given by URL is not restarted.
     pub async fn look_after(&self) -> Infallible {
         let DatabaseSettings::Private(data_dir) = &self.settings else {
+            self.watch.close().await;
             return std::future::pending().await;
         };
-        let mut kept = None;
         loop {
             tokio::time::sleep(CHECK_INTERVAL).await;
-            if !self.answers(&mut kept).await
+            // The pool would try to connect for as long as a start may take.
+            let answers = tokio::time::timeout(CONNECT_TIMEOUT, self.watch.answers()).await;
+            if !answers.unwrap_or(false)
                 && let Err(error) = start_again(data_dir, self.stop.clone()).await
             {
                 tracing::error!(error = format!("{error:#}"), "the private Postgres does not start");
             }
         }
-    }
-
-    /// Whether the server answers, if only with an error. The pool would try to connect for as long as a start may take, so a
-    /// connection beside it is kept for this.
-    async fn answers(&self, kept: &mut Option<PgConnection>) -> bool {
-        let options = self.pool.connect_options();
-        let asking = async {
-            if let Some(mut connection) = kept.take()
-                && connection.ping().await.is_ok()
-            {
-                *kept = Some(connection);
-                return true;
-            }
-            match PgConnection::connect_with(&options).await {
-                Ok(connection) => {
-                    *kept = Some(connection);
-                    true
-                }
-                Err(error) => error.as_database_error().is_some(),
-            }
-        };
-        tokio::time::timeout(CONNECT_TIMEOUT, asking).await.unwrap_or(false)
     }
 
     /// The URLs of the database, for code that opens connections of its own.
@@ -140,7 +140,7 @@ impl Database {
     /// Connections of the role that owns the tables, which may be the same role.
     pub async fn owner(&self) -> anyhow::Result<PgPool> {
         match &self.urls.owner {
-            Some(url) => connect(url).await.context("cannot connect as the owner"),
+            Some(url) => connect_as_owner(url).await,
             None => Ok(self.pool.clone()),
         }
     }
@@ -196,6 +196,7 @@ impl Database {
         if tokio::time::timeout(CLOSE_TIMEOUT, self.pool.close()).await.is_err() {
             tracing::debug!("a connection is still busy and is left to itself");
         }
+        self.watch.close().await;
         match self.private {
             Some(private) => spawn_blocking(|| private.close()).await?,
             None => Ok(()),
@@ -249,7 +250,7 @@ async fn as_owner<T>(
     url: &SecretString,
     work: impl AsyncFnOnce(&PgPool) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let owner = connect(url).await.context("cannot connect as the owner")?;
+    let owner = connect_as_owner(url).await?;
     let outcome = work(&owner).await;
     owner.close().await;
     outcome
@@ -297,7 +298,7 @@ pub async fn prepare(
 
 /// Connects to a private Postgres as the role that serves, which is made if an earlier version made the data directory, or if
 /// this is the first start.
-async fn connect_to_private(urls: &Urls) -> anyhow::Result<PgPool> {
+async fn connect_to_private(urls: &Urls) -> anyhow::Result<(Watch, PgPool)> {
     let no_such_role = "28000";
     match connect(&urls.service).await {
         Err(error) if sql_state(&error).as_deref() == Some(no_such_role) => {}
@@ -305,7 +306,9 @@ async fn connect_to_private(urls: &Urls) -> anyhow::Result<PgPool> {
     }
     if let Some(url) = &urls.owner {
         let role = options(&urls.service)?.get_username().to_owned();
-        as_owner(url, async |owner| roles::make(owner, &role).await).await?;
+        let making = as_owner(url, async |owner| roles::make(owner, &role).await);
+        let made = tokio::time::timeout(CONNECT_TIMEOUT, making).await;
+        made.context("no answer").flatten().context("cannot make the role that serves")?;
     }
     connect(&urls.service).await
 }
@@ -316,8 +319,15 @@ fn sql_state(error: &anyhow::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
-/// Connects once before there is a pool, because a pool would keep the reason of a failure to itself.
-async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
+async fn connect_as_owner(url: &SecretString) -> anyhow::Result<PgPool> {
+    let (watch, owner) = connect(url).await.context("cannot connect as the owner")?;
+    watch.close().await;
+    Ok(owner)
+}
+
+/// Connects once before there is a pool, because a pool would keep the reason of a failure to itself. That connection then asks
+/// whether the database still answers.
+async fn connect(url: &SecretString) -> anyhow::Result<(Watch, PgPool)> {
     let options = options(url)?;
     let address = format!("cannot connect to Postgres at {}:{}", options.get_host(), options.get_port());
     let options = options.log_slow_statements(tracing::log::LevelFilter::Off, Duration::ZERO);
@@ -328,8 +338,7 @@ async fn connect(url: &SecretString) -> anyhow::Result<PgPool> {
             None => error.into(),
         })
     });
-    let connection = connected.context(address)?;
-    connection.close().await?;
+    let watch = Watch::over(connected.context(address)?, options.clone());
     let pool = PgPoolOptions::new().max_connections(COMMAND_CONNECTIONS).acquire_timeout(CONNECT_TIMEOUT);
-    Ok(pool.test_before_acquire(false).connect_lazy_with(options))
+    Ok((watch, pool.test_before_acquire(false).connect_lazy_with(options)))
 }

@@ -9,11 +9,11 @@ use std::thread::available_parallelism;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
-use identity_http::around;
+use identity_http::{accepts_gzip, around};
 use tokio::sync::Semaphore;
 use tokio_util::sync::PollSemaphore;
 use tower_http::compression::CompressionLayer;
@@ -65,22 +65,6 @@ impl Edge {
             _ => self.plain.clone(),
         }
     }
-}
-
-/// Whether a client accepts gzip. RFC 9110, section 12.5.3.
-fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let lines = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let lines: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
-    let codings = lines.iter().flat_map(|line| line.split(',')).map(|coding| {
-        let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
-        let weight = parameters.trim().trim_start_matches("q=").trim_start_matches("Q=");
-        (name.trim(), parameters.trim().is_empty() || weight.parse::<f32>().is_ok_and(|weight| weight > 0.0))
-    });
-    let codings: Vec<(&str, bool)> = codings.collect();
-    let accepts = |wanted: &str| {
-        codings.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, accepted)| *accepted)
-    };
-    accepts("gzip").or_else(|| accepts("x-gzip")).or_else(|| accepts("*")).unwrap_or(false)
 }
 
 /// A strong tag stands for the bytes before compression. RFC 9110, section 8.8.3.3.

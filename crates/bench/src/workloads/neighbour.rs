@@ -1,6 +1,8 @@
 //! A victim beside a hostile key: gets, pages and changes of one organization while a key of another does its worst, in one way
 //! after the other. The victim's 95th percentiles stay within five times their quiet values, and it is refused nothing.
 
+mod webhooks;
+
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -158,7 +160,8 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         quiet.push(percentile_95(&ours, victim, what, scale).await?);
     }
     for way in Way::ALL {
-        let hostile = attack(ours.server.address, way, &enemy).await;
+        let requests = |connection| way.requests(&enemy, connection);
+        let hostile = attack(ours.server.address, way.connections(), way.repeats(), requests).await;
         for (what, quiet) in VictimRequest::ALL.into_iter().zip(&quiet) {
             let beside = percentile_95(&ours, victim, what, scale).await?;
             let claim =
@@ -167,7 +170,8 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
         }
         drop(hostile);
     }
-    ours.stop().await
+    ours.stop().await?;
+    webhooks::run(arena, scale, results).await
 }
 
 /// What the victim asks for.
@@ -215,23 +219,29 @@ async fn percentile_95(ours: &Ours, key: &str, what: VictimRequest, scale: Scale
     Ok(milliseconds(&measured.latencies, 95))
 }
 
-/// The connections of the hostile key, which are closed when this is dropped.
-async fn attack(address: SocketAddr, way: Way, enemy: &Hostile<'_>) -> JoinSet<()> {
+/// The connections of the hostile key, which are closed when this is dropped. Each sends its requests in turn if it `repeats` them,
+/// and otherwise the first one.
+async fn attack(
+    address: SocketAddr,
+    connections: usize,
+    repeats: bool,
+    requests: impl Fn(usize) -> Vec<String>,
+) -> JoinSet<()> {
     let mut hostile = JoinSet::new();
-    for connection in 0..way.connections() {
+    for connection in 0..connections {
         // A connection that is refused is what a hostile client may get.
         let Ok(stream) = TcpStream::connect(address).await else { continue };
-        let requests = way.requests(enemy, connection);
-        hostile.spawn(async move { drop(misbehave(stream, way, &requests).await) });
+        let requests = requests(connection);
+        hostile.spawn(async move { drop(misbehave(stream, repeats, &requests).await) });
     }
     hostile
 }
 
-async fn misbehave(mut stream: TcpStream, way: Way, requests: &[String]) -> anyhow::Result<()> {
+async fn misbehave(mut stream: TcpStream, repeats: bool, requests: &[String]) -> anyhow::Result<()> {
     let mut answer = Answer::default();
     for request in requests.iter().cycle() {
         stream.write_all(request.as_bytes()).await?;
-        if !way.repeats() {
+        if !repeats {
             return std::future::pending().await;
         }
         answer.clear();

@@ -3,8 +3,9 @@
 
 mod history;
 mod queue;
-mod receiver;
+pub(super) mod receiver;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::seed::Seeded;
 use self::receiver::Receiver;
 
 /// Lets webhooks reach the receiver, which is on this machine and has no certificate.
-const DEMO: &[&str] = &["--demo"];
+pub(super) const DEMO: &[&str] = &["--demo"];
 
 /// Changes of identities whose endpoints work: 500 a second.
 const CHANGES: Pace = Pace { connections: 25, interval: Duration::from_millis(50) };
@@ -60,9 +61,10 @@ async fn delays(
     let working = ours.seed("working", WORKING).await?;
     let good = ours.seed("good", 2).await?;
     let bad = ours.seed("bad", 2).await?;
-    subscribe(&ours, &working, |_| receiver.url("working")).await?;
-    subscribe(&ours, &good, |_| receiver.url("uncounted")).await?;
-    subscribe(&ours, &bad, |number| receiver.url(if number == 0 { "dead" } else { "slow" })).await?;
+    let (address, key) = (ours.server.address, &ours.key);
+    subscribe(address, key, &working, |_| receiver.url("working")).await?;
+    subscribe(address, key, &good, |_| receiver.url("uncounted")).await?;
+    subscribe(address, key, &bad, |number| receiver.url(if number == 0 { "dead" } else { "slow" })).await?;
     // Each was told of the signing key that it brought its identity.
     receiver.take(WORKING).await?;
     let time = scale.turn * LONGER;
@@ -129,16 +131,21 @@ async fn received_beside(
 /// Changes identities for some time.
 async fn change(ours: &Ours, identities: &Seeded, pace: Pace, time: Duration) -> anyhow::Result<Measured> {
     let load = Load { address: ours.server.address, connections: pace.connections, time };
-    load::run(load, Changes::of(ours, identities, pace)).await
+    load::run(load, Changes::of(&ours.key, identities, pace)).await
 }
 
 /// Subscribes to the changes of each identity.
-async fn subscribe(ours: &Ours, identities: &Seeded, url: impl Fn(usize) -> String) -> anyhow::Result<()> {
+pub(super) async fn subscribe(
+    address: SocketAddr,
+    key: &str,
+    identities: &Seeded,
+    url: impl Fn(usize) -> String,
+) -> anyhow::Result<()> {
     for (number, id) in identities.ids.iter().enumerate() {
         let url = url(number);
         let body =
             format!(r#"{{"agent_identity_id":"{id}","url":"{url}","event_types":["identity.updated"]}}"#);
-        let status = ask(ours.server.address, "POST", "/webhooks/subscriptions", &ours.key, &body).await?;
+        let status = ask(address, "POST", "/webhooks/subscriptions", key, &body).await?;
         ensure!(status == 201, "a subscription was answered with {status}");
     }
     Ok(())
@@ -146,14 +153,14 @@ async fn subscribe(ours: &Ours, identities: &Seeded, url: impl Fn(usize) -> Stri
 
 /// How often something is sent.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
-    connections: usize,
+pub(super) struct Pace {
+    pub(super) connections: usize,
     /// The time between two requests of a connection.
-    interval: Duration,
+    pub(super) interval: Duration,
 }
 
 /// Changes of descriptions, each to something new.
-struct Changes {
+pub(super) struct Changes {
     key: String,
     identities: Seeded,
     interval: Duration,
@@ -161,8 +168,8 @@ struct Changes {
 }
 
 impl Changes {
-    fn of(ours: &Ours, identities: &Seeded, pace: Pace) -> Arc<Self> {
-        let (key, identities) = (ours.key.clone(), identities.clone());
+    pub(super) fn of(key: &str, identities: &Seeded, pace: Pace) -> Arc<Self> {
+        let (key, identities) = (key.to_owned(), identities.clone());
         Arc::new(Self { key, identities, interval: pace.interval, next: AtomicUsize::new(0) })
     }
 }

@@ -9,6 +9,7 @@ use crate::caller::{Admin, AdminAfterLookup, Agent, App, AppSettings, Caller, Hi
 use crate::code::Code;
 use crate::form::{Form, ReadForm, Sent, insert};
 use crate::headers::{IfMatch, IfNoneMatch, LastEventId};
+use crate::openapi::written::Written;
 use crate::parameters::{DescribeQuery, Parameters, Query};
 
 /// The description of an operation, as far as it follows from the signature of its handler.
@@ -61,9 +62,9 @@ impl About {
     }
 }
 
-/// Returns the text of the OpenAPI document, which is made when it is requested for the first time.
+/// Returns the OpenAPI document, which is made when it is requested for the first time.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Document(pub(crate) fn() -> &'static str);
+pub(crate) struct Document(pub(crate) fn() -> &'static Written);
 
 /// A reference to a parameter that many operations share.
 pub(super) fn component(name: &str) -> Value {

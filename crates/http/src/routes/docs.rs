@@ -7,13 +7,18 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use utoipa_swagger_ui::{Config, SwaggerFile};
 
+use crate::accept::accepts_gzip;
 use crate::caller::Segments;
+use crate::conditional::is_known;
 use crate::error::ApiError;
+use crate::headers::IfNoneMatch;
 use crate::openapi::about::Document;
+use crate::openapi::written::Written;
+use crate::revision::tagged;
 
 /// Allows scripts, styles and connections of this origin only. Swagger UI also needs the images that its style sheet
 /// contains as `data:`.
@@ -21,12 +26,29 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Get the OpenAPI document
+///
+/// It is sent compressed with gzip to clients that accept that.
 #[utoipa::path(get, path = "/openapi.json", tag = "Operation", operation_id = "docs_openapi",
     responses((status = 200, description = "The document", body = Object, content_type = "application/json")))]
-pub(crate) async fn openapi(Extension(Document(text)): Extension<Document>) -> Response {
-    // Not copied: clients without a key have no share of what is in memory.
-    let text = Bytes::from_static(text().as_bytes());
-    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+pub(crate) async fn openapi(
+    IfNoneMatch(headers): IfNoneMatch,
+    Extension(Document(written)): Extension<Document>,
+) -> Response {
+    let Written { plain, gzip } = written();
+    let gzip = gzip.as_ref().filter(|_| accepts_gzip(&headers));
+    let tag = gzip.map_or(&plain.tag, |gzip| &gzip.tag);
+    let mut response = if is_known(&headers, tag) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        // Not copied: clients without a key have no share of what is in memory.
+        let body = gzip.map_or(plain.bytes.as_bytes(), |gzip| &gzip.bytes);
+        ([(header::CONTENT_TYPE, "application/json")], Bytes::from_static(body)).into_response()
+    };
+    if gzip.is_some() && response.status() == StatusCode::OK {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    tagged(response, tag)
 }
 
 /// Get the page to read the OpenAPI document and to try it out

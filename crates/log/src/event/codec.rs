@@ -19,6 +19,14 @@ pub enum DecodeError {
         /// The version beside the payload.
         version: String,
     },
+    /// A column has a value that the service does not write.
+    #[error("{column} cannot be read")]
+    Column {
+        /// The column.
+        column: &'static str,
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The payload belongs to another event type than the one beside it.
     #[error("payload is not that of event {0}")]
     Mislabelled(String),

@@ -164,7 +164,7 @@ impl CopyReader {
     }
 }
 
-/// Decodes the binary form of a timestamptz.
+/// Decodes the binary form of a timestamptz between the years 1 and 9999, which is what can be shown.
 pub fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
     let out_of_range = CopyError("moment out of range");
     let microseconds = bytes.try_into().map_err(|_| CopyError("number of another size"))?;
@@ -173,7 +173,8 @@ pub fn moment(bytes: &[u8]) -> Result<OffsetDateTime, CopyError> {
     };
     let second = OffsetDateTime::from_unix_timestamp(microseconds.div_euclid(1_000_000));
     let rest = Duration::microseconds(microseconds.rem_euclid(1_000_000));
-    second.ok().and_then(|second| second.checked_add(rest)).ok_or(out_of_range)
+    let moment = second.ok().and_then(|second| second.checked_add(rest));
+    moment.filter(|moment| (1..=9999).contains(&moment.year())).ok_or(out_of_range)
 }
 
 /// Takes the first row off bytes that are whole rows.

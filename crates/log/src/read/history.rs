@@ -11,7 +11,8 @@ use sqlx::postgres::{PgRow, PgValueFormat};
 use sqlx::{PgConnection, PgExecutor, Row};
 use time::OffsetDateTime;
 
-use super::copy::{self, CopyError};
+use super::copy::CopyError;
+use super::moment::StoredMoment;
 use crate::error::ReadError;
 use crate::event::codec::{DecodeError, decode_text};
 use crate::event::metadata::Metadata;
@@ -264,8 +265,9 @@ pub struct Entry<'a> {
 
 impl<'a> Entry<'a> {
     pub(crate) fn read(organization_id: &'a str, row: &'a PgRow) -> Result<Self, ReadError> {
+        let position = row.try_get(0)?;
         Ok(Self {
-            position: row.try_get(0)?,
+            position,
             organization_id,
             organization_sequence: row.try_get(1)?,
             aggregate_type: row.try_get(2)?,
@@ -273,7 +275,7 @@ impl<'a> Entry<'a> {
             sequence: row.try_get(4)?,
             event_type: row.try_get(5)?,
             event_version: row.try_get(6)?,
-            recorded_at: moment(row, 7)?,
+            recorded_at: moment(row, 7).map_err(ReadError::of_column(position, "recorded_at"))?,
             payload: json_text(row, 8)?,
             metadata: json_text(row, 9)?,
             leaf_hash: leaf_hash(row, 10)?,
@@ -333,10 +335,8 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A time. sqlx would panic if it is out of range.
-fn moment(row: &PgRow, column: usize) -> Result<OffsetDateTime, ReadError> {
-    let bytes = row.try_get_raw(column)?.as_bytes().map_err(sqlx::Error::Decode)?;
-    Ok(copy::moment(bytes)?)
+fn moment(row: &PgRow, column: usize) -> Result<OffsetDateTime, sqlx::Error> {
+    row.try_get::<StoredMoment, _>(column).map(OffsetDateTime::from)
 }
 
 /// The text of a jsonb. Its binary form is one byte for the version, and then the text.

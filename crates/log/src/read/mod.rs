@@ -7,6 +7,7 @@ pub mod follow;
 pub mod history;
 pub(crate) mod leaf;
 pub mod life;
+pub mod moment;
 pub(crate) mod pages;
 pub mod past;
 pub mod scan;

@@ -15,6 +15,7 @@ use crate::event::codec::decode;
 use crate::event::metadata::Metadata;
 use crate::event::recorded::Recorded;
 use crate::primary::Role;
+use crate::read::moment::StoredMoment;
 use crate::sole::{self, Holder};
 
 const COLUMNS: &str = "position, organization_id, organization_sequence, aggregate_type, aggregate_id, sequence, \
@@ -149,7 +150,7 @@ pub async fn version(
     kind: Kind,
     aggregate_id: &str,
 ) -> Result<Option<(i64, OffsetDateTime)>, sqlx::Error> {
-    sqlx::query_as(
+    let found: Option<(i64, StoredMoment)> = sqlx::query_as(
         "select sequence, recorded_at
          from events
          where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3
@@ -160,7 +161,8 @@ pub async fn version(
     .bind(aggregate_id)
     .bind(organization_id)
     .fetch_optional(executor)
-    .await
+    .await?;
+    Ok(found.map(|(sequence, moment)| (sequence, moment.into())))
 }
 
 /// Whether an id is that of an aggregate of an organization that is not of this type. Histories are told by ids alone.
@@ -203,7 +205,7 @@ pub async fn lifetime(
     kind: Kind,
     aggregate_id: &str,
 ) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, sqlx::Error> {
-    sqlx::query_as(
+    let found: Option<(StoredMoment, StoredMoment)> = sqlx::query_as(
         "select min(recorded_at), max(recorded_at)
          from events
          where aggregate_type = $1 and aggregate_id = $2 and organization_id = $3
@@ -213,7 +215,8 @@ pub async fn lifetime(
     .bind(aggregate_id)
     .bind(organization_id)
     .fetch_optional(executor)
-    .await
+    .await?;
+    Ok(found.map(|(first, last)| (first.into(), last.into())))
 }
 
 /// The events of several aggregates, in order of position. For each aggregate only those after its sequence in `after`, and of
@@ -244,7 +247,8 @@ pub(crate) async fn aggregates(
 
 fn recorded(row: &PgRow) -> Result<Recorded, ReadError> {
     let position = row.try_get("position")?;
-    let Json(Plain(payload)): Json<Plain> = row.try_get("payload")?;
+    let payload: Result<Json<Plain>, _> = row.try_get("payload");
+    let Json(Plain(payload)) = payload.map_err(ReadError::of_column(position, "payload"))?;
     let event = decode(
         row.try_get("aggregate_type")?,
         row.try_get("event_type")?,
@@ -252,7 +256,9 @@ fn recorded(row: &PgRow) -> Result<Recorded, ReadError> {
         payload,
     )
     .map_err(|source| ReadError::Undecodable { position, source })?;
-    let Json(metadata): Json<BTreeMap<String, String>> = row.try_get("metadata")?;
+    let metadata: Result<Json<BTreeMap<String, String>>, _> = row.try_get("metadata");
+    let Json(metadata) = metadata.map_err(ReadError::of_column(position, "metadata"))?;
+    let recorded_at: Result<StoredMoment, _> = row.try_get("recorded_at");
     Ok(Recorded {
         position,
         organization_id: row.try_get("organization_id")?,
@@ -261,7 +267,7 @@ fn recorded(row: &PgRow) -> Result<Recorded, ReadError> {
         sequence: row.try_get("sequence")?,
         event,
         metadata: Metadata(metadata),
-        recorded_at: row.try_get("recorded_at")?,
+        recorded_at: recorded_at.map_err(ReadError::of_column(position, "recorded_at"))?.into(),
     })
 }
 

@@ -223,7 +223,7 @@ fn recorded(kind: Kind, mut row: CopyRow<'_>) -> Result<Recorded, ReadError> {
     let (organization_id, organization_sequence) = (row.text()?.to_owned(), row.bigint()?);
     let (aggregate_id, sequence) = (row.text()?.to_owned(), row.bigint()?);
     let (event_type, version) = (row.text()?, row.text()?);
-    let recorded_at = row.timestamp()?;
+    let recorded_at = row.timestamp().map_err(ReadError::of_column(position, "recorded_at"))?;
     let event = decode_text(kind, event_type, version, row.jsonb()?)
         .map_err(|source| ReadError::Undecodable { position, source })?;
     Ok(Recorded {

@@ -82,8 +82,6 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn timestamp(&self, name: &str) -> anyhow::Result<time::OffsetDateTime> {
-        let moment = copy::moment(self.bytes(name)?).with_context(|| self.fault(name, "is no moment"))?;
-        ensure!(moment.year() > 0, self.fault(name, "is before the year 1"));
-        Ok(moment)
+        copy::moment(self.bytes(name)?).with_context(|| self.fault(name, "is no moment"))
     }
 }

@@ -1,13 +1,17 @@
 //! The first minutes of a new user: an organization, its key, and three lines to paste.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::Context as _;
+use identity_log::AppendError;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use identityd::Service;
+use identityd::database::{Database, MAX_SILENCE};
 use identityd::operator::{NewOrganization, Operator};
+use identityd::signing::SigningSettings;
 
 use super::org;
 use super::output::{Output, must_reach_somebody};
@@ -15,9 +19,39 @@ use super::output::{Output, must_reach_somebody};
 /// The name of the organization that is made if there is none.
 const NAME: &str = "demo";
 
-/// Creates the organization and prints its key, which is shown this once. If there is an organization already, says how
-/// to get another key.
-pub(super) async fn introduce(operator: &Operator, service: &Service, output: Output) -> anyhow::Result<()> {
+/// The wait before the next attempt, after the database was unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Makes a demo of a service that has just started.
+pub(super) struct Demo<'a> {
+    database: &'a Database,
+    operator: Operator,
+}
+
+impl<'a> Demo<'a> {
+    pub(super) fn on(database: &'a Database, signing: &SigningSettings) -> Self {
+        Self { database, operator: Operator::new(database.pool().clone(), signing.clone()) }
+    }
+
+    /// Creates the organization and prints its key, which is shown this once. If there is an organization already, says how to get
+    /// another key. While the database is unavailable, this is tried again and again.
+    pub(super) async fn introduce(&self, service: &Service, output: Output) -> anyhow::Result<()> {
+        service.ready().await;
+        loop {
+            let introducing = introduce(&self.operator, service, output);
+            match self.database.unless_silent(MAX_SILENCE, introducing).await {
+                Err(error) if is_outage(&error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(error, "cannot prepare the demo yet, which is tried again");
+                    tokio::time::sleep(RETRY_INTERVAL).await;
+                }
+                outcome => return outcome.context("cannot prepare the demo"),
+            }
+        }
+    }
+}
+
+async fn introduce(operator: &Operator, service: &Service, output: Output) -> anyhow::Result<()> {
     let organizations = operator.list_organizations().await?;
     if let Some(first) = organizations.first() {
         return remind(&first.name, output);
@@ -25,6 +59,17 @@ pub(super) async fn introduce(operator: &Operator, service: &Service, output: Ou
     must_reach_somebody()?;
     let created = operator.create_organization(NAME).await?;
     show(&created, service, output)
+}
+
+/// Whether the database was unavailable. If nobody knows whether the organization was created, another attempt finds out.
+fn is_outage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let is_of_append = matches!(
+            cause.downcast_ref(),
+            Some(AppendError::Unavailable(_) | AppendError::OutcomeUnknown(_))
+        );
+        is_of_append || cause.downcast_ref().is_some_and(identity_log::is_outage)
+    })
 }
 
 fn remind(organization: &str, output: Output) -> anyhow::Result<()> {

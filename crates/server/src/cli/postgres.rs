@@ -15,7 +15,7 @@ use identity_postgres::PrivatePostgres;
 use identity_postgres::stop::Stop;
 use identity_postgres::upgrade::{Plan, Upgrade};
 use identityd::backup::take;
-use identityd::database::{self, Database, IfMissing};
+use identityd::database::{self, Database, IfMissing, MAX_SILENCE};
 use identityd::settings::{DatabaseSettings, Urls};
 
 use super::interruption::{Hangup, Interruption};
@@ -95,6 +95,12 @@ async fn move_data(
 /// was given the URL of this database does not ask for the lock of the data directory.
 async fn take_backup(upgrade: &Upgrade, url: SecretString, stop: Stop) -> anyhow::Result<PgConnection> {
     let database = Database::open(&as_owner(url), IfMissing::Refuse, stop).await?;
+    let alone = database.unless_silent(MAX_SILENCE, take_alone(upgrade, &database)).await?;
+    database.close().await?;
+    Ok(alone)
+}
+
+async fn take_alone(upgrade: &Upgrade, database: &Database) -> anyhow::Result<PgConnection> {
     database.migrate().await?;
     let options = database::options(&database.urls().service)?;
     let mut alone = PgConnection::connect_with(&options).await?;
@@ -108,7 +114,6 @@ async fn take_backup(upgrade: &Upgrade, url: SecretString, stop: Stop) -> anyhow
     let mut progress = Progress::start("backup");
     take::run(&options, &upgrade.backup(), |done, total| progress.reached(done, Some(total))).await?;
     progress.finish();
-    database.close().await?;
     Ok(alone)
 }
 
@@ -120,7 +125,8 @@ async fn fill(
 ) -> anyhow::Result<(Value, Vec<String>)> {
     let database =
         Database::open(&as_owner(new.url().into()), IfMissing::Create, interruption.stop()).await?;
-    let moved = restore::restore(flags, installation, (&database, interruption), output).await;
+    let filling = Box::pin(restore::restore(flags, installation, (&database, interruption), output));
+    let moved = database.unless_silent(MAX_SILENCE, filling).await;
     let closed = database.close().await;
     moved.and_then(|moved| closed.map(|()| moved))
 }

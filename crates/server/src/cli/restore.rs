@@ -66,7 +66,7 @@ pub(super) async fn run(
     key(&flags, installation)?;
     verify::check_head(&flags.file)?;
     with_database_until(&installation.database, IfMissing::Create, async |database, interruption| {
-        let restored = restore(&flags, installation, (database, interruption), output).await;
+        let restored = Box::pin(restore(&flags, installation, (database, interruption), output)).await;
         let (json, lines) = restored?;
         output.print_lines(&json, &lines)
     })

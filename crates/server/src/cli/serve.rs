@@ -2,18 +2,16 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use identityd::database::{Database, IfMissing};
-use identityd::operator::Operator;
 use identityd::secrets_key::SecretsSettings;
 use identityd::settings::{ServeSettings, Urls};
 use identityd::signing::SigningSettings;
 use identityd::{HEARTBEAT, Service, ServiceSettings};
 
 use super::Installation;
-use super::demo;
+use super::demo::Demo;
 use super::interruption::{Hangup, Interruption};
 use super::output::Output;
 use super::supervisor::Supervisor;
@@ -39,11 +37,13 @@ pub(super) async fn run(
         Err(_) if interruption.stop().is_told() => return Ok(()),
         Err(error) => return Err(error),
     };
+    // A service that has started watches the database itself.
+    let starting = start(settings, signing.clone(), secrets.clone(), &database, output, with_demo);
     let outcome = tokio::select! {
-        started = start(settings, signing.clone(), secrets.clone(), &database, output, with_demo) => started.map(Some),
+        started = database.unless_silent(settings.postgres.timeout, starting) => started.map(Some),
         () = interruption.arrives() => Ok(None),
     };
-    let demo = with_demo.then(|| Operator::new(database.pool().clone(), signing.clone()));
+    let demo = with_demo.then(|| Demo::on(&database, signing));
     let outcome = match outcome {
         Ok(Some(service)) => tokio::select! {
             outcome = run_until_told(interruption, service, output, demo) => outcome,
@@ -82,7 +82,7 @@ async fn run_until_told(
     mut interruption: Interruption,
     service: Service,
     output: Output,
-    demo: Option<Operator>,
+    demo: Option<Demo<'_>>,
 ) -> anyhow::Result<()> {
     let mut supervisor = Supervisor::notify_ready(interruption.reloads());
     let outcome = tokio::select! {
@@ -96,21 +96,16 @@ async fn wait_until_told(
     interruption: &mut Interruption,
     service: &Service,
     output: Output,
-    demo: Option<Operator>,
+    demo: Option<Demo<'_>>,
 ) -> anyhow::Result<()> {
-    if let Some(operator) = demo {
+    if let Some(demo) = demo {
         tokio::select! {
-            introduced = introduce(service, &operator, output) => introduced?,
+            introduced = demo.introduce(service, output) => introduced?,
             () = interruption.arrives() => return Ok(()),
         }
     }
     interruption.arrives().await;
     Ok(())
-}
-
-async fn introduce(service: &Service, operator: &Operator, output: Output) -> anyhow::Result<()> {
-    service.ready().await;
-    demo::introduce(operator, service, output).await.context("cannot prepare the demo")
 }
 
 async fn drain(service: Service) -> anyhow::Result<()> {

@@ -19,8 +19,8 @@ const RESTORE: &str = "run `identityd migrate` on a new database, or if the chec
 /// What to do if claims and read models do not agree.
 const CLAIM: &str = "run `identityd projections verify`, then `identityd projections claims`, which makes claims again from the events. It leaves rows of names that no event has: delete those as the owner of the tables";
 
-/// How many of the last events the doctor looks at for ciphertexts.
-const CIPHERTEXT_EVENTS: i64 = 100_000;
+/// How many of the last events the doctor looks at for ciphertexts, and for moments that cannot be read.
+const EXAMINED_EVENTS: i64 = 100_000;
 
 /// What to do if a read model is missing.
 const REBUILD: &str =
@@ -183,11 +183,11 @@ pub(super) async fn claims(connection: &mut PgConnection) -> anyhow::Result<Find
 pub(super) async fn ciphertexts(connection: &mut PgConnection) -> anyhow::Result<Finding> {
     let head: Option<i64> =
         sqlx::query_scalar("select position from log_head").fetch_optional(&mut *connection).await?;
-    let after = (head.unwrap_or_default() - CIPHERTEXT_EVENTS).max(0);
+    let after = (head.unwrap_or_default() - EXAMINED_EVENTS).max(0);
     let lost = lost_ciphertexts::find(connection, after).await.context("cannot look up what is missing")?;
     let Some(LostCiphertext { aggregate_type, aggregate_id, name }) = lost.first() else {
         return Ok(Finding::good(format!(
-            "what the last {CIPHERTEXT_EVENTS} events have stored is there, and so are all tokens of webhooks"
+            "what the last {EXAMINED_EVENTS} events have stored is there, and so are all tokens of webhooks"
         )));
     };
     Ok(Finding::bad(format!(
@@ -261,6 +261,9 @@ pub(super) async fn schemas(connection: &mut PgConnection) -> anyhow::Result<Fin
 }
 
 pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result<Finding> {
+    if let Some(unreadable) = unreadable_time(connection).await? {
+        return Ok(unreadable);
+    }
     let query =
         "select recorded_at::text from log_head where recorded_at > clock_timestamp() + interval '1 minute'";
     let ahead: Option<String> = sqlx::query_scalar(query).fetch_optional(connection).await?;
@@ -271,6 +274,27 @@ pub(super) async fn event_times(connection: &mut PgConnection) -> anyhow::Result
              set the clock right"
         )),
     })
+}
+
+/// The first of the last events whose moment nothing can read.
+async fn unreadable_time(connection: &mut PgConnection) -> anyhow::Result<Option<Finding>> {
+    let found: Option<(i64, String, i64, String)> = sqlx::query_as(
+        "select events.position, organization_id, organization_sequence, events.recorded_at::text
+         from log_head, events
+         where events.position > log_head.position - $1
+           and (events.recorded_at < '0001-01-01 00:00+00' or events.recorded_at >= '10000-01-01 00:00+00')
+         order by events.position
+         limit 1",
+    )
+    .bind(EXAMINED_EVENTS)
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.map(|(position, organization, sequence, time)| {
+        Finding::bad(format!(
+            "event {sequence} of {organization}, at position {position}, is dated {time}, which the service does not write: somebody has \
+             changed the event in the database. Take its moment from a backup or an export"
+        ))
+    }))
 }
 
 pub(super) async fn restore(connection: &mut PgConnection) -> anyhow::Result<Finding> {

@@ -6,12 +6,14 @@
     reason = "what fails in a helper of a test fails the test"
 )]
 
+mod altered_events;
 mod audit;
 mod backup;
 mod checks;
 mod claims;
 mod command_line;
 mod connections;
+mod demo;
 mod harness;
 mod hung_postgres;
 mod hung_process;
@@ -28,6 +30,7 @@ mod secrets;
 mod secrets_key;
 mod signer_etcd;
 mod signing_key;
+mod silent_database;
 mod standing;
 mod starts;
 mod terminal;

@@ -1,7 +1,5 @@
 //! Commands for organizations and keys, with and without a running service.
 
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 
 use crate::harness::{Place, Serving, eventually, run, through_shell};
@@ -193,32 +191,4 @@ fn an_operator_sees_log_endpoints_and_disables_one() {
         log.contains("an event for a log endpoint was not answered") && !log.contains("sent an event"),
         "{log}"
     );
-}
-
-#[test]
-fn the_demo_is_prepared_once() {
-    let place = Place::served();
-    let demo = || {
-        let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--demo"]);
-        Serving::start(command.stderr(Stdio::null()))
-    };
-    let first = demo().printed_until("/sales-agent");
-    let key = first.split("admin key, shown only now: ").nth(1).unwrap().lines().next().unwrap();
-    assert_eq!(first.matches(&format!("curl -sS -H 'X-API-Key: {key}'")).count(), 3, "{first}");
-
-    let second = demo().printed_until("another admin key");
-    assert!(!second.contains("ApiKey_"), "{second}");
-    assert_eq!(json(&place, &["org", "list"]).as_array().unwrap().len(), 1);
-}
-
-/// At its first start the service waits for a Postgres that tells notices.
-#[test]
-fn the_first_start_of_a_demo_says_where_webhooks_may_be_sent() {
-    let place = Place::new();
-    let log = place.path("log");
-    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--demo"]);
-    let service = Serving::start(command.stderr(std::fs::File::create(&log).unwrap()));
-    assert!(service.stop().success());
-    let log = std::fs::read_to_string(log).unwrap();
-    assert!(log.contains("webhooks may be sent to addresses of this machine"), "{log}");
 }

@@ -60,7 +60,7 @@ impl Side {
     ) -> anyhow::Result<Self> {
         let ours = Ours::start_with(arena, name, DEMO).await?;
         let identities = ours.seed("subscribed", SUBSCRIPTIONS).await?;
-        subscribe(&ours, &identities, |_| receiver.url("dead")).await?;
+        subscribe(ours.server.address, &ours.key, &identities, |_| receiver.url("dead")).await?;
         let key = ours.key.clone();
         ours.server.stop().await?;
         let rows = i32::try_from(queued / SUBSCRIPTIONS)?;

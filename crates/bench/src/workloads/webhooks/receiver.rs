@@ -28,8 +28,8 @@ const MAX_DELAY: Duration = Duration::from_mins(1);
 /// How often arrivals are counted meanwhile.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A server with an endpoint that works, one that works and notes nothing, a slow one, and a dead one.
-pub(super) struct Receiver {
+/// A server with an endpoint that works, one that works and notes nothing, a slow one, a dead one, and one that refuses everything.
+pub(crate) struct Receiver {
     address: SocketAddr,
     arrivals: Arrivals,
     history: History,
@@ -47,7 +47,7 @@ type History = Arc<Mutex<Vec<i64>>>;
 const ONE_REFUSED_OF: u32 = 250;
 
 impl Receiver {
-    pub(super) async fn start() -> anyhow::Result<Self> {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (arrivals, history) = (Arrivals::default(), History::default());
@@ -56,6 +56,7 @@ impl Receiver {
             .route("/uncounted", post(async || {}))
             .route("/slow", post(async || tokio::time::sleep(SLOWNESS).await))
             .route("/dead", post(async || std::future::pending::<()>().await))
+            .route("/refusing", post(async || StatusCode::INTERNAL_SERVER_ERROR))
             .with_state(Arc::clone(&arrivals))
             .merge(Router::new().route("/history", post(accept_most)).with_state(Arc::clone(&history)));
         let mut server = JoinSet::new();
@@ -65,12 +66,12 @@ impl Receiver {
     }
 
     /// The URL of an endpoint.
-    pub(super) fn url(&self, endpoint: &str) -> String {
+    pub(crate) fn url(&self, endpoint: &str) -> String {
         format!("http://{}/{endpoint}", self.address)
     }
 
     /// Waits until `count` events arrived, and forgets them. Returns their delays, ascending. Fails if there are more.
-    pub(super) async fn take(&self, count: usize) -> anyhow::Result<Vec<u32>> {
+    pub(crate) async fn take(&self, count: usize) -> anyhow::Result<Vec<u32>> {
         let since = Instant::now();
         while self.arrived().len() < count {
             ensure!(since.elapsed() < MAX_DELAY, "{} of {count} webhooks arrived", self.arrived().len());
@@ -84,7 +85,7 @@ impl Receiver {
     }
 
     /// Waits until `count` events of a history were accepted. Returns their sequences in the order of their arrival.
-    pub(super) async fn history(&self, count: usize, limit: Duration) -> anyhow::Result<Vec<i64>> {
+    pub(crate) async fn history(&self, count: usize, limit: Duration) -> anyhow::Result<Vec<i64>> {
         let since = Instant::now();
         let accepted = || self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
         while accepted().len() < count {
