@@ -35,7 +35,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
     served.becomes_sole().await?;
     let creates = Arc::new(Creates::new(&served.key, "born"));
     let load = Load { address: served.server.address, connections: WRITERS, time: scale.turn };
-    let (mut appended, mut created) = (vec![], vec![]);
+    let (mut appended, mut births) = (vec![], vec![]);
     let mut peers: Vec<(&'static str, PathBuf, Vec<Round>)> =
         PEERS.into_iter().filter_map(|peer| Some((peer, program(peer)?, vec![]))).collect();
     for round in 0..scale.rounds {
@@ -43,7 +43,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
             async |seeder: &Seeder| seeder.append_for(&format!("r{round}"), WRITERS, scale.turn).await;
         let measured = ours.seeding(seeder).await?;
         appended.push(Round::of(&measured));
-        created.push(Round::of(&load::run(load, creates.clone()).await?));
+        births.push(Round::of(&load::run(load, creates.clone()).await?));
         for (peer, program, rounds) in &mut peers {
             rounds.push(ask(arena, peer, program, scale.turn).await?);
         }
@@ -55,7 +55,7 @@ pub(super) async fn run(arena: &Arena, scale: Scale, results: &mut Results) -> a
             .push(format!("not measured, for they are not built (make peers): {}", missing.join(", ")));
     }
     let peers = peers.into_iter().map(|(peer, _, rounds)| (peer, rounds));
-    let all = [("ours", appended), ("creates", created)].into_iter().chain(peers);
+    let all = [("ours", appended), ("creates", births)].into_iter().chain(peers);
     for (contestant, rounds) in all {
         results.add(Series { workload: "append".to_owned(), contestant, connections: WRITERS, rounds });
     }

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::revision::digest;
+use crate::revision::Digest;
 
 /// The document as JSON, and compressed with gzip.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl Written {
 
 impl<T: AsRef<[u8]>> Coded<T> {
     fn of(bytes: T) -> Self {
-        let tag = format!("\"{}\"", digest([bytes.as_ref()]));
+        let tag = format!("\"{}\"", Digest::of([bytes.as_ref()]));
         Self { bytes, tag }
     }
 }
