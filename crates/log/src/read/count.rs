@@ -9,19 +9,56 @@ use super::scan::{self, Selection};
 use crate::error::ReadError;
 
 /// How many events of each type there are up to a position. A scan of all ranges must read as many.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventCounts {
     position: i64,
-    /// By aggregate type and event type.
-    counts: BTreeMap<(String, String), u64>,
+    /// By aggregate type, and by event type.
+    counts: BTreeMap<String, BTreeMap<String, Count>>,
+}
+
+/// How many events of a type there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    events: u64,
+    /// The position of the first one.
+    first: i64,
 }
 
 impl EventCounts {
+    /// Counts the event at the position that follows on the last one.
+    pub fn add(&mut self, aggregate_type: &str, event_type: &str) {
+        self.position += 1;
+        let first = self.position;
+        let known = self.counts.get_mut(aggregate_type).and_then(|counts| counts.get_mut(event_type));
+        match known {
+            Some(count) => count.events += 1,
+            None => self.add_type((aggregate_type, event_type), Count { events: 1, first }),
+        }
+    }
+
+    fn add_type(&mut self, (aggregate_type, event_type): (&str, &str), Count { events, first }: Count) {
+        let counts = self.counts.entry(aggregate_type.to_owned()).or_default();
+        counts.entry(event_type.to_owned()).or_insert(Count { events: 0, first }).events += events;
+    }
+
     /// Counts the events that follow on the last position that was counted, up to another one.
     ///
     /// Fails if an event is missing, which the total count shows since positions have no gaps, and if the aggregate type
     /// of an event is unknown, since no read model would fold that event.
     pub async fn advance(&mut self, connection: &mut PgConnection, upto: i64) -> Result<(), ReadError> {
+        if upto > self.position {
+            self.count(connection, upto).await?;
+        }
+        let known = Kind::ALL.map(Kind::as_str);
+        let unknown =
+            self.counts.iter().filter(|(aggregate_type, _)| !known.contains(&aggregate_type.as_str()));
+        match unknown.flat_map(|(_, counts)| counts.values()).map(|count| count.first).min() {
+            Some(position) => Err(ReadError::UnknownAggregate { position }),
+            None => Ok(()),
+        }
+    }
+
+    async fn count(&mut self, connection: &mut PgConnection, upto: i64) -> Result<(), ReadError> {
         let counted: Vec<(String, String, i64, i64)> = sqlx::query_as(
             "select aggregate_type, event_type, count(*), min(position)
              from events
@@ -33,19 +70,14 @@ impl EventCounts {
         .fetch_all(&mut *connection)
         .await?;
         let all: i64 = counted.iter().map(|(.., count, _)| count).sum();
-        if all != (upto - self.position).max(0) {
+        if all != upto - self.position {
             return Err(ReadError::Missing { position: first_missing(connection, upto).await? });
         }
-        let known = Kind::ALL.map(Kind::as_str);
-        let unknown = counted.iter().filter(|(aggregate_type, ..)| !known.contains(&aggregate_type.as_str()));
-        if let Some(position) = unknown.map(|(.., first)| *first).min() {
-            return Err(ReadError::UnknownAggregate { position });
+        for (aggregate_type, event_type, events, first) in counted {
+            let count = Count { events: u64::try_from(events).unwrap_or_default(), first };
+            self.add_type((&aggregate_type, &event_type), count);
         }
-        for (aggregate_type, event_type, count, _) in counted {
-            *self.counts.entry((aggregate_type, event_type)).or_default() +=
-                u64::try_from(count).unwrap_or_default();
-        }
-        self.position = self.position.max(upto);
+        self.position = upto;
         Ok(())
     }
 
@@ -54,11 +86,11 @@ impl EventCounts {
         if selection.min_events > 1 {
             return of_long_aggregates(connection, selection, self.position).await;
         }
-        let selected = self.counts.iter().filter(|((aggregate_type, event_type), _)| {
-            aggregate_type == selection.kind.as_str()
-                && selection.event_types.is_none_or(|names| names.contains(&event_type.as_str()))
+        let selected = self.counts.get(selection.kind.as_str()).into_iter().flatten();
+        let selected = selected.filter(|(event_type, _)| {
+            selection.event_types.is_none_or(|names| names.contains(&event_type.as_str()))
         });
-        Ok(selected.map(|(_, count)| count).sum())
+        Ok(selected.map(|(_, count)| count.events).sum())
     }
 }
 

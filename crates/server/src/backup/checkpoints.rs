@@ -7,7 +7,7 @@ use identity_proof::introduction::successors;
 use identity_proof::{Checkpoint, Hash, checkpoint};
 use rayon::prelude::*;
 
-use super::fields::{Fields, rows_of};
+use super::fields::{Columns, Field, rows_of};
 use super::format::Section;
 
 /// The verifier keys that checkpoints may be signed with: the given one, and those that introductions tie to it.
@@ -33,6 +33,9 @@ pub(super) struct Epoch {
     pub(super) faults: Vec<String>,
 }
 
+/// The columns of the table that are read.
+const COLUMNS: [&str; 5] = ["organization_id", "epoch", "size", "root", "note"];
+
 /// A row of the table.
 struct Row {
     organization_id: String,
@@ -48,11 +51,11 @@ impl Keys {
 
     /// Reads rows of `signing_key_introductions`, which come in the order in which they were made.
     pub(super) fn read(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
-        let rows = rows_of(section, block)?;
+        let (columns, rows) = (Columns::of(section, ["old_key", "note"]), rows_of(section, block)?);
         let count = rows.len() as u64;
         for row in rows {
-            let row = Fields::of(section, row)?;
-            self.introductions.push((row.text("old_key")?.to_owned(), row.text("note")?.to_owned()));
+            let [old_key, note] = columns.read(row)?;
+            self.introductions.push((old_key.text()?.to_owned(), note.text()?.to_owned()));
         }
         Ok(count)
     }
@@ -78,11 +81,12 @@ impl Keys {
 impl Checkpoints {
     /// Reads rows of `checkpoints`, which come by organization, epoch and size.
     pub(super) fn read(&mut self, keys: &Keys, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
-        let (rows, chain) = (rows_of(section, block)?, keys.chain());
+        let (columns, chain) = (Columns::of(section, COLUMNS), keys.chain());
+        let rows = rows_of(section, block)?;
         let count = rows.len() as u64;
         let read: Vec<_> = rows
             .into_par_iter()
-            .map(|row| Fields::of(section, row).and_then(|row| Row::of(&row, &chain)))
+            .map(|row| columns.read(row).and_then(|row| Row::of(row, &chain)))
             .collect::<anyhow::Result<_>>()?;
         for Row { organization_id, epoch, checkpoint, fault } in read {
             let last = self.of.entry(organization_id).or_default();
@@ -115,10 +119,11 @@ impl Checkpoints {
 
 impl Row {
     /// Reads a row and looks for a fault. Without keys, signatures are not looked at.
-    fn of(row: &Fields<'_>, keys: &[String]) -> anyhow::Result<Self> {
-        let (organization_id, note) = (row.text("organization_id")?.to_owned(), row.text("note")?);
-        let (epoch, size) = (row.count("epoch")?, row.count("size")?);
-        let root = Hash(row.bytes("root")?.try_into()?);
+    fn of(row: [Field<'_>; COLUMNS.len()], keys: &[String]) -> anyhow::Result<Self> {
+        let [organization_id, epoch, size, root, note] = row;
+        let (organization_id, note) = (organization_id.text()?.to_owned(), note.text()?);
+        let (epoch, size) = (epoch.count()?, size.count()?);
+        let root = Hash(root.bytes()?.try_into()?);
         let checkpoint = Checkpoint { origin: checkpoint::origin(&organization_id, epoch), size, root };
         let fault = if Checkpoint::read(note).ok().as_ref() != Some(&checkpoint) {
             Some("is not the one in its signed note")

@@ -1,4 +1,4 @@
-//! The fields of a row, by the names of their columns.
+//! The rows of a block, and their fields by the names of the columns.
 
 use anyhow::{Context as _, ensure};
 use identity_log::copy::{self, CopyRow};
@@ -40,48 +40,76 @@ fn each_row<'a>(section: &Section, block: &'a [u8], mut take: impl FnMut(CopyRow
     Ok(())
 }
 
-/// A row whose fields are looked up by name.
-pub(super) struct Fields<'a> {
-    section: &'a Section,
-    values: Vec<Option<&'a [u8]>>,
+/// Columns of a section that are read, and where they stand in a row.
+pub(super) struct Columns<'a, const N: usize> {
+    table: &'a str,
+    names: [&'static str; N],
+    /// For each column of a row, its place among `names`, if it is one of them.
+    places: Vec<Option<usize>>,
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn of(section: &'a Section, mut row: CopyRow<'a>) -> anyhow::Result<Self> {
-        let values = section.columns.iter().map(|_| row.bytes()).collect::<Result<_, _>>();
-        Ok(Self { section, values: values.context("a row of the backup cannot be read")? })
+/// A field of a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'a> {
+    table: &'a str,
+    name: &'static str,
+    value: Option<&'a [u8]>,
+}
+
+impl<'a, const N: usize> Columns<'a, N> {
+    pub(super) fn of(section: &'a Section, names: [&'static str; N]) -> Self {
+        let mut places = vec![None; section.columns.len()];
+        for (place, name) in names.iter().enumerate() {
+            let at = section.columns.iter().position(|(column, _)| column == name);
+            if let Some(column) = at.and_then(|at| places.get_mut(at)) {
+                *column = Some(place);
+            }
+        }
+        Self { table: &section.table, names, places }
     }
 
+    /// The fields of a row, in the order of the names.
+    pub(super) fn read(&self, mut row: CopyRow<'a>) -> anyhow::Result<[Field<'a>; N]> {
+        let mut fields = self.names.map(|name| Field { table: self.table, name, value: None });
+        for place in &self.places {
+            let value = row.bytes().context("a row of the backup cannot be read")?;
+            if let Some(field) = place.and_then(|place| fields.get_mut(place)) {
+                field.value = value;
+            }
+        }
+        Ok(fields)
+    }
+}
+
+impl<'a> Field<'a> {
     /// The bytes of a field that is not null.
-    pub(super) fn bytes(&self, name: &str) -> anyhow::Result<&'a [u8]> {
-        let place = self.section.columns.iter().position(|(column, _)| column == name);
-        let value = place.and_then(|place| self.values.get(place).copied().flatten());
-        value.with_context(|| format!("a row of {} in the backup has no {name}", self.section.table))
+    pub(super) fn bytes(&self) -> anyhow::Result<&'a [u8]> {
+        self.value.with_context(|| format!("a row of {} in the backup has no {}", self.table, self.name))
     }
 
-    fn fault(&self, name: &str, fault: &str) -> String {
-        format!("{name} of a row of {} in the backup {fault}", self.section.table)
+    fn fault(&self, fault: &str) -> String {
+        format!("{} of a row of {} in the backup {fault}", self.name, self.table)
     }
 
-    pub(super) fn text(&self, name: &str) -> anyhow::Result<&'a str> {
-        std::str::from_utf8(self.bytes(name)?).with_context(|| self.fault(name, "is no text"))
+    pub(super) fn text(&self) -> anyhow::Result<&'a str> {
+        std::str::from_utf8(self.bytes()?).with_context(|| self.fault("is no text"))
     }
 
-    pub(super) fn bigint(&self, name: &str) -> anyhow::Result<i64> {
-        let bytes = self.bytes(name)?.try_into();
-        Ok(i64::from_be_bytes(bytes.with_context(|| self.fault(name, "is no number"))?))
+    pub(super) fn bigint(&self) -> anyhow::Result<i64> {
+        let bytes = self.bytes()?.try_into();
+        Ok(i64::from_be_bytes(bytes.with_context(|| self.fault("is no number"))?))
     }
 
-    pub(super) fn count(&self, name: &str) -> anyhow::Result<u64> {
-        u64::try_from(self.bigint(name)?).with_context(|| self.fault(name, "is negative"))
+    pub(super) fn count(&self) -> anyhow::Result<u64> {
+        u64::try_from(self.bigint()?).with_context(|| self.fault("is negative"))
     }
 
-    pub(super) fn jsonb(&self, name: &str) -> anyhow::Result<&'a [u8]> {
-        let json = self.bytes(name)?.strip_prefix(&[1]);
-        json.with_context(|| self.fault(name, "is no JSON"))
+    pub(super) fn jsonb(&self) -> anyhow::Result<&'a [u8]> {
+        let json = self.bytes()?.strip_prefix(&[1]);
+        json.with_context(|| self.fault("is no JSON"))
     }
 
-    pub(super) fn timestamp(&self, name: &str) -> anyhow::Result<time::OffsetDateTime> {
-        copy::moment(self.bytes(name)?).with_context(|| self.fault(name, "is no moment"))
+    pub(super) fn timestamp(&self) -> anyhow::Result<time::OffsetDateTime> {
+        copy::moment(self.bytes()?).with_context(|| self.fault("is no moment"))
     }
 }

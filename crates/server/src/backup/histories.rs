@@ -6,6 +6,7 @@ use anyhow::{Context as _, ensure};
 use identity_audit::line::Read;
 use identity_audit::report::Fault;
 use identity_audit::verify::history::History;
+use identity_log::count::EventCounts;
 use identity_log::recorded::timestamp;
 use identity_proof::envelope::Envelope;
 use identity_proof::trailer::Trailer;
@@ -13,7 +14,7 @@ use identity_proof::{Checkpoint, Frontier, Hash, checkpoint};
 use rayon::prelude::*;
 
 use super::checkpoints::{Checkpoints, Epoch};
-use super::fields::{Fields, rows_of};
+use super::fields::{Columns, Field, rows_of};
 use super::format::Section;
 
 /// What was found out about an organization.
@@ -36,13 +37,19 @@ pub struct Organization {
 pub(super) struct Histories {
     /// How many events each organization has, as `organization_heads` says.
     heads: HashMap<String, u64>,
-    open: HashMap<String, Open>,
+    open: Vec<Open>,
+    /// The place of each organization in `open`.
+    places: HashMap<String, usize>,
+    /// The place of the organization of the last event. Most often it is that of the next event, too.
+    last: usize,
+    counts: EventCounts,
     /// The position of the last event.
     position: u64,
 }
 
 /// A history, while events are read.
 struct Open {
+    organization_id: String,
     history: Result<History, Fault>,
     epoch: u64,
     /// How many events the last checkpoint covers.
@@ -62,11 +69,12 @@ impl Histories {
 
     /// Reads rows of `organization_heads`.
     pub(super) fn read_heads(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
+        let columns = Columns::of(section, ["organization_id", "sequence"]);
         let rows = rows_of(section, block)?;
         let count = rows.len() as u64;
         for row in rows {
-            let row = Fields::of(section, row)?;
-            self.heads.insert(row.text("organization_id")?.to_owned(), row.count("sequence")?);
+            let [organization_id, sequence] = columns.read(row)?;
+            self.heads.insert(organization_id.text()?.to_owned(), sequence.count()?);
         }
         Ok(count)
     }
@@ -78,56 +86,59 @@ impl Histories {
         section: &Section,
         block: &[u8],
     ) -> anyhow::Result<u64> {
-        let rows = rows_of(section, block)?;
+        let (columns, rows) = (Columns::of(section, COLUMNS), rows_of(section, block)?);
         let count = rows.len() as u64;
-        let read: Vec<_> = rows
+        let read: Vec<anyhow::Result<Event<'_>>> = rows
             .into_par_iter()
-            .map_with(vec![], |text, row| Fields::of(section, row).and_then(|row| Event::of(&row, text)))
-            .collect::<anyhow::Result<_>>()?;
+            .map_with(vec![], |text, row| columns.read(row).and_then(|row| Event::of(row, text)))
+            .collect();
         for event in read {
-            self.position += 1;
-            ensure!(
-                event.position == self.position,
-                "event {} of the log is not in the backup",
-                self.position
-            );
-            self.take(event, signed)?;
+            self.take(event?, signed)?;
         }
         Ok(count)
     }
 
     fn take(&mut self, event: Event<'_>, signed: &mut Checkpoints) -> anyhow::Result<()> {
-        let Event { organization_id: id, read, is_as_written, .. } = event;
-        if !self.open.contains_key(id) {
-            self.open.insert(id.to_owned(), Open::begin(id, signed.take(id)));
-        }
-        let open = self.open.get_mut(id).context("a history is gone")?;
-        open.events += 1;
-        if let Ok(read) = &read
-            && !is_as_written
-        {
-            open.altered.get_or_insert(read.event.organization_sequence);
-        }
-        if let Ok(history) = &mut open.history
-            && let Err(fault) = history.take_next(read)
-        {
-            open.history = Err(fault);
-        }
+        self.position += 1;
+        ensure!(event.position == self.position, "event {} of the log is not in the backup", self.position);
+        self.counts.add(event.aggregate_type, event.event_type);
+        let open = self.open(event.organization_id, signed).context("a history is gone")?;
+        open.take(event.read, event.is_as_written);
         Ok(())
+    }
+
+    /// The history of an organization.
+    fn open(&mut self, id: &str, signed: &mut Checkpoints) -> Option<&mut Open> {
+        if self.open.get(self.last).is_none_or(|last| last.organization_id != id) {
+            self.last = if let Some(place) = self.places.get(id) {
+                *place
+            } else {
+                self.open.push(Open::begin(id, signed.take(id)));
+                self.places.insert(id.to_owned(), self.open.len() - 1);
+                self.open.len() - 1
+            };
+        }
+        self.open.get_mut(self.last)
+    }
+
+    /// How many events there are of each type.
+    pub(super) fn counts(&self) -> &EventCounts {
+        &self.counts
     }
 
     /// The organizations by id, and what is wrong, with the organization.
     pub(super) fn finish(mut self, mut signed: Checkpoints) -> (Vec<Organization>, Vec<(String, String)>) {
-        for id in self.heads.keys().cloned().chain(signed.left()) {
-            self.open.entry(id).or_insert_with_key(|id| Open::begin(id, signed.take(id)));
+        for id in self.heads.keys().cloned().chain(signed.left()).collect::<Vec<_>>() {
+            self.open(&id, &mut signed);
         }
         let (mut organizations, mut faults) = (vec![], vec![]);
-        for (id, open) in self.open {
+        for open in self.open {
+            let id = open.organization_id.clone();
             let head = self.heads.get(&id).copied().unwrap_or_default();
             if head != open.events {
                 faults.push((id.clone(), format!("its head says {head} events, there are {}", open.events)));
             }
-            let (organization, found) = open.finish(id);
+            let (organization, found) = open.finish();
             faults.extend(found.into_iter().map(|fault| (organization.id.clone(), fault)));
             organizations.push(organization);
         }
@@ -148,11 +159,26 @@ impl Open {
         if let Ok(history) = &mut history {
             history.compare_with(checkpoints);
         }
-        Self { history, epoch: number, signed, events: 0, altered: None, faults }
+        let organization_id = id.to_owned();
+        Self { organization_id, history, epoch: number, signed, events: 0, altered: None, faults }
     }
 
-    fn finish(self, id: String) -> (Organization, Vec<String>) {
-        let Self { history, epoch, signed, events, altered, mut faults } = self;
+    fn take(&mut self, read: Result<Read<'_>, String>, is_as_written: bool) {
+        self.events += 1;
+        if let Ok(read) = &read
+            && !is_as_written
+        {
+            self.altered.get_or_insert(read.event.organization_sequence);
+        }
+        if let Ok(history) = &mut self.history
+            && let Err(fault) = history.take_next(read)
+        {
+            self.history = Err(fault);
+        }
+    }
+
+    fn finish(self) -> (Organization, Vec<String>) {
+        let Self { organization_id: id, history, epoch, signed, events, altered, mut faults } = self;
         let mut trailer = Trailer::of_range(0, None);
         if events > 0 {
             trailer.add(events, 1, events);
@@ -170,10 +196,28 @@ impl Open {
     }
 }
 
+/// The columns of `events` that are read.
+const COLUMNS: [&str; 12] = [
+    "position",
+    "organization_id",
+    "organization_sequence",
+    "aggregate_type",
+    "aggregate_id",
+    "sequence",
+    "event_type",
+    "event_version",
+    "recorded_at",
+    "payload",
+    "metadata",
+    "leaf_hash",
+];
+
 /// An event of the backup.
 struct Event<'a> {
     position: u64,
     organization_id: &'a str,
+    aggregate_type: &'a str,
+    event_type: &'a str,
     /// The event, or why it cannot be read.
     read: Result<Read<'a>, String>,
     /// Whether the leaf hash that is stored beside it is of its row.
@@ -182,34 +226,37 @@ struct Event<'a> {
 
 impl<'a> Event<'a> {
     /// Reads a row. `text` is room for its canonical text.
-    fn of(row: &Fields<'a>, text: &mut Vec<u8>) -> anyhow::Result<Self> {
-        let (organization_id, sequence) =
-            (row.text("organization_id")?, row.bigint("organization_sequence")?);
-        let leaf = Hash(row.bytes("leaf_hash")?.try_into()?);
-        let read = read(organization_id, sequence, row, text)
-            .map_err(|error| format!("event {sequence} has no canonical form: {error:#}"));
+    fn of(row: [Field<'a>; COLUMNS.len()], text: &mut Vec<u8>) -> anyhow::Result<Self> {
+        let [position, organization_id, place, aggregate_type, aggregate_id, rest @ ..] = row;
+        let [sequence, event_type, event_version, recorded_at, payload, metadata, leaf_hash] = rest;
+        let (organization_id, organization_sequence) = (organization_id.text()?, place.bigint()?);
+        let (aggregate_type, event_type) = (aggregate_type.text()?, event_type.text()?);
+        let leaf = Hash(leaf_hash.bytes()?.try_into()?);
+        let envelope = || -> anyhow::Result<_> {
+            Ok(Envelope {
+                organization_id,
+                organization_sequence,
+                aggregate_type,
+                aggregate_id: aggregate_id.text()?,
+                sequence: sequence.bigint()?,
+                event_type,
+                event_version: event_version.text()?,
+                recorded_at: timestamp(recorded_at.timestamp()?).into(),
+                payload: payload.jsonb()?,
+                metadata: metadata.jsonb()?,
+            })
+        };
+        let read = envelope()
+            .and_then(|envelope| Read::of(envelope, text))
+            .map_err(|error| format!("event {organization_sequence} has no canonical form: {error:#}"));
         let is_as_written = read.as_ref().is_ok_and(|read| read.leaf == leaf);
-        Ok(Self { position: row.count("position")?, organization_id, read, is_as_written })
+        Ok(Self {
+            position: position.count()?,
+            organization_id,
+            aggregate_type,
+            event_type,
+            read,
+            is_as_written,
+        })
     }
-}
-
-fn read<'a>(
-    organization_id: &'a str,
-    organization_sequence: i64,
-    row: &Fields<'a>,
-    text: &mut Vec<u8>,
-) -> anyhow::Result<Read<'a>> {
-    let envelope = Envelope {
-        organization_id,
-        organization_sequence,
-        aggregate_type: row.text("aggregate_type")?,
-        aggregate_id: row.text("aggregate_id")?,
-        sequence: row.bigint("sequence")?,
-        event_type: row.text("event_type")?,
-        event_version: row.text("event_version")?,
-        recorded_at: timestamp(row.timestamp("recorded_at")?).into(),
-        payload: row.jsonb("payload")?,
-        metadata: row.jsonb("metadata")?,
-    };
-    Read::of(envelope, text)
 }

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 
+use identity_log::count::EventCounts;
 use identity_proof::introduction::successors;
 
 use super::checkpoints::{Checkpoints, Keys};
-use super::fields::{Fields, count_rows, rows_of};
+use super::fields::{Columns, count_rows, rows_of};
 use super::format::{BackupHead, Section, TYPES};
 use super::histories::Histories;
 pub use super::histories::Organization;
@@ -28,6 +29,8 @@ pub struct Verified {
     pub sha256: String,
     /// What was found out about each organization.
     pub organizations: Vec<Organization>,
+    /// How many events there are of each type.
+    pub counts: EventCounts,
     /// What is wrong with histories, which were so when the backup was taken: the organization, and what it is.
     pub faults: Vec<(String, String)>,
     /// Whether signatures were checked, for which a key is needed.
@@ -163,10 +166,11 @@ impl Verification {
     }
 
     fn read_position(&mut self, section: &Section, block: &[u8]) -> anyhow::Result<u64> {
-        let rows = rows_of(section, block)?;
+        let (columns, rows) = (Columns::of(section, ["position"]), rows_of(section, block)?);
         let count = rows.len() as u64;
         for row in rows {
-            self.position = Fields::of(section, row)?.count("position")?;
+            let [position] = columns.read(row)?;
+            self.position = position.count()?;
         }
         Ok(count)
     }
@@ -183,8 +187,9 @@ impl Verification {
             "the backup has {events} events, its head of the log says {}",
             self.position
         );
+        let counts = self.histories.counts().clone();
         let (organizations, faults) = self.histories.finish(self.checkpoints);
         let introductions = self.keys.into_introductions();
-        Ok(Verified { head, sha256, organizations, faults, are_signatures_checked, introductions })
+        Ok(Verified { head, sha256, organizations, counts, faults, are_signatures_checked, introductions })
     }
 }
