@@ -1,6 +1,7 @@
 //! `identityd projections`: commands on read models, while a service runs or without one.
 
 mod progress;
+mod rebuilding;
 mod status;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use anyhow::{Context as _, bail, ensure};
 use clap::{Args, Subcommand};
 use identity_log::count::EventCounts;
 use identity_projections::lost_ciphertexts::{self, LostCiphertext};
-use identity_projections::rebuild::{self, JobError, Report};
+use identity_projections::rebuild;
 use identity_projections::table::{Difference, DifferenceKind};
 use identity_projections::{Table, claims, second_reader, tables};
 use serde_json::json;
@@ -27,7 +28,7 @@ use super::comparison;
 use super::interruption::Interruption;
 use super::output::Output;
 use super::{with_database, with_database_until};
-use progress::Reporter;
+pub(super) use rebuilding::Rebuilding;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -122,7 +123,8 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             let tables = which.tables()?;
             // A job is not cancelled from outside: it stops at a point where the live table is whole.
             with_database_until(database, IfMissing::Refuse, async |database, interruption| {
-                rebuild_all(&tables, settings, &open(database).await?, interruption, output).await
+                let (options, counts) = (open(database).await?, EventCounts::default());
+                Rebuilding::new(&options, settings, output).run(&tables, counts, interruption.stop()).await
             })
             .await
         }
@@ -175,57 +177,6 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
 async fn open(database: &Database) -> anyhow::Result<PgConnectOptions> {
     database.migrate_if_begun().await?;
     database::options(&database.urls().service)
-}
-
-/// Rebuilds one table after the other. An interruption stops the present rebuild; the error lists the tables that remain.
-pub(super) async fn rebuild_all(
-    tables: &[Arc<dyn Table>],
-    settings: rebuild::Settings,
-    options: &PgConnectOptions,
-    interruption: &mut Interruption,
-    output: Output,
-) -> anyhow::Result<()> {
-    let (mut remaining, mut counts) = (tables.iter(), EventCounts::default());
-    while let Some(table) = remaining.next() {
-        let reporter = Reporter::start(table.name());
-        let stop = interruption.arrives();
-        let (model, sender) = (Arc::clone(table), reporter.sender());
-        let outcome = rebuild::rebuild_counted(options, model, &mut counts, settings, sender, stop).await;
-        let reached = reporter.finish().await;
-        let report = match outcome {
-            Ok(report) => report,
-            Err(error) => {
-                let message = what_remains(table.name(), &error, &reached, remaining.as_slice());
-                return Err(anyhow::Error::new(error).context(message));
-            }
-        };
-        print_report(table.name(), &report, output)?;
-    }
-    Ok(())
-}
-
-fn what_remains(name: &str, error: &JobError, reached: &str, untouched: &[Arc<dyn Table>]) -> String {
-    let fate = if matches!(error, JobError::Doubt(_)) {
-        "was perhaps not rebuilt"
-    } else {
-        "was not rebuilt; the live table is as it was, and the next run starts over"
-    };
-    let rest: Vec<&str> = untouched.iter().map(|table| table.name()).collect();
-    let rest = if rest.is_empty() { String::new() } else { format!("; not begun: {}", rest.join(", ")) };
-    format!("{name} {fate} ({reached}){rest}")
-}
-
-fn print_report(name: &str, report: &Report, output: Output) -> anyhow::Result<()> {
-    let Report { events, rows, position, pause } = report;
-    let pause_ms = pause.map(|pause| pause.as_secs_f64() * 1000.0);
-    let outcome = pause_ms
-        .map_or_else(|| "ready, not live".to_owned(), |pause| format!("live, writers waited {pause:.1} ms"));
-    let json = json!({
-        "name": name, "events": events, "rows": rows, "position": position,
-        "live": pause.is_some(), "pause_ms": pause_ms,
-    });
-    output
-        .print(&json, &format!("{name}: {rows} rows from {events} events, at position {position}: {outcome}"))
 }
 
 async fn verify_all(

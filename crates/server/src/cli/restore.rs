@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
+use identity_log::count::EventCounts;
 use identity_log::proof::signer::Signer;
 use identity_projections::{rebuild, tables};
 use serde_json::{Value, json};
-use sqlx::postgres::PgPoolOptions;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use identityd::backup::proofs::{self, Continuation, Word};
 use identityd::backup::restore::{self, Restoring};
@@ -19,7 +20,7 @@ use super::backup::named;
 use super::interruption::Interruption;
 use super::output::Output;
 use super::progress::Progress;
-use super::projections::rebuild_all;
+use super::projections::Rebuilding;
 use super::{Installation, with_database_until};
 
 /// How many ranges of the log are folded at the same time.
@@ -146,8 +147,7 @@ pub(super) async fn restore(
     };
     progress.finish();
     database.grant().await?;
-    let settings = rebuild::Settings { workers: WORKERS, cut_over: true };
-    rebuild_all(&tables(), settings, &options, interruption, output).await?;
+    rebuild_read_models(&verified.counts, &options, interruption, output).await?;
     // The restore itself decides which checkpoints are trusted, by the word of the operator.
     let signer = installation.signing.any_signer(database.pool().clone())?.trusting_checkpoints(true);
     if flags.other_signing_key {
@@ -157,6 +157,28 @@ pub(super) async fn restore(
     let secrets = secrets(installation, database).await?;
     restoring.finish().await?;
     Ok(report(&verified, flags.word(), &logs, &secrets))
+}
+
+/// Rebuilds every read model. That of identities is most often the largest one, so the others are rebuilt beside it.
+async fn rebuild_read_models(
+    counts: &EventCounts,
+    options: &PgConnectOptions,
+    interruption: &Interruption,
+    output: Output,
+) -> anyhow::Result<()> {
+    let settings = rebuild::Settings { workers: WORKERS, cut_over: true };
+    let rebuilding = Rebuilding::new(options, settings, output);
+    let (identities, others): (Vec<_>, Vec<_>) =
+        tables().into_iter().partition(|table| table.name() == "identities");
+    // No rebuild is cancelled if another one fails.
+    let (identities, others) = tokio::join!(
+        rebuilding.run(&identities, counts.clone(), interruption.stop()),
+        rebuilding.run(&others, counts.clone(), interruption.stop()),
+    );
+    match (identities, others) {
+        (Err(first), Err(second)) => Err(second.context(format!("{first:#}"))),
+        (identities, others) => identities.and(others),
+    }
 }
 
 async fn go_on(

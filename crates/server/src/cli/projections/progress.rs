@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use identity_projections::rebuild::{Phase, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,10 +18,11 @@ pub(super) struct Reporter {
 }
 
 impl Reporter {
-    pub(super) fn start(name: &'static str) -> Self {
+    /// `bars` has the bars of all jobs that run at the same time.
+    pub(super) fn start(name: &'static str, bars: &MultiProgress) -> Self {
         let (sender, receiver) = watch::channel(Progress { phase: Phase::Fold, done: 0, total: 0 });
         let shown = if std::io::stderr().is_terminal() {
-            tokio::spawn(draw(name, receiver))
+            tokio::spawn(draw(name, bars.add(ProgressBar::no_length()), receiver))
         } else {
             tokio::spawn(write_lines(name, receiver))
         };
@@ -43,8 +44,8 @@ impl Reporter {
     }
 }
 
-async fn draw(name: &'static str, mut receiver: watch::Receiver<Progress>) {
-    let bar = ProgressBar::no_length().with_prefix(name);
+async fn draw(name: &'static str, bar: ProgressBar, mut receiver: watch::Receiver<Progress>) {
+    let bar = bar.with_prefix(name);
     let template = "{prefix} {msg:9} {wide_bar} {human_pos}/{human_len} {per_sec} {eta}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     while receiver.changed().await.is_ok() {
