@@ -88,9 +88,9 @@ impl Histories {
     ) -> anyhow::Result<u64> {
         let (columns, rows) = (Columns::of(section, COLUMNS), rows_of(section, block)?);
         let count = rows.len() as u64;
-        let read: Vec<anyhow::Result<Event<'_>>> = rows
+        let read: Vec<anyhow::Result<EventRow<'_>>> = rows
             .into_par_iter()
-            .map_with(vec![], |text, row| columns.read(row).and_then(|row| Event::of(row, text)))
+            .map_with(vec![], |text, row| columns.read(row).and_then(|row| EventRow::of(&row, text)))
             .collect();
         for event in read {
             self.take(event?, signed)?;
@@ -98,7 +98,7 @@ impl Histories {
         Ok(count)
     }
 
-    fn take(&mut self, event: Event<'_>, signed: &mut Checkpoints) -> anyhow::Result<()> {
+    fn take(&mut self, event: EventRow<'_>, signed: &mut Checkpoints) -> anyhow::Result<()> {
         self.position += 1;
         ensure!(event.position == self.position, "event {} of the log is not in the backup", self.position);
         self.counts.add(event.aggregate_type, event.event_type);
@@ -213,7 +213,7 @@ const COLUMNS: [&str; 12] = [
 ];
 
 /// An event of the backup.
-struct Event<'a> {
+struct EventRow<'a> {
     position: u64,
     organization_id: &'a str,
     aggregate_type: &'a str,
@@ -224,10 +224,10 @@ struct Event<'a> {
     is_as_written: bool,
 }
 
-impl<'a> Event<'a> {
+impl<'a> EventRow<'a> {
     /// Reads a row. `text` is room for its canonical text.
-    fn of(row: [Field<'a>; COLUMNS.len()], text: &mut Vec<u8>) -> anyhow::Result<Self> {
-        let [position, organization_id, place, aggregate_type, aggregate_id, rest @ ..] = row;
+    fn of(row: &[Field<'a>; COLUMNS.len()], text: &mut Vec<u8>) -> anyhow::Result<Self> {
+        let [position, organization_id, place, aggregate_type, aggregate_id, rest @ ..] = *row;
         let [sequence, event_type, event_version, recorded_at, payload, metadata, leaf_hash] = rest;
         let (organization_id, organization_sequence) = (organization_id.text()?, place.bigint()?);
         let (aggregate_type, event_type) = (aggregate_type.text()?, event_type.text()?);

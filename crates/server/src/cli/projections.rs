@@ -120,13 +120,7 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
         }
         Command::Rebuild { which, workers, no_cutover } => {
             let settings = rebuild::Settings { workers: workers.into(), cut_over: !no_cutover };
-            let tables = which.tables()?;
-            // A job is not cancelled from outside: it stops at a point where the live table is whole.
-            with_database_until(database, IfMissing::Refuse, async |database, interruption| {
-                let (options, counts) = (open(database).await?, EventCounts::default());
-                Rebuilding::new(&options, settings, output).run(&tables, counts, interruption.stop()).await
-            })
-            .await
+            rebuild_all(&which.tables()?, settings, database, output).await
         }
         Command::Cutover { which } => {
             let waiting = which.tables()?;
@@ -171,6 +165,20 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             .await
         }
     }
+}
+
+async fn rebuild_all(
+    tables: &[Arc<dyn Table>],
+    settings: rebuild::Settings,
+    database: &DatabaseSettings,
+    output: Output,
+) -> anyhow::Result<()> {
+    // A job is not cancelled from outside: it stops at a point where the live table is whole.
+    with_database_until(database, IfMissing::Refuse, async |database, interruption| {
+        let (options, counts) = (open(database).await?, EventCounts::default());
+        Rebuilding::new(&options, settings, output).run(tables, counts, interruption.stop()).await
+    })
+    .await
 }
 
 /// Jobs connect for themselves: they need connections of their own, with settings of their own.

@@ -125,7 +125,11 @@ fn a_moment_before_the_year_1_is_refused() {
     );
     let file = estate.backup("backup");
     let refused = run(&mut bare(&["backup", "verify", text(&file)]));
-    assert!(refused.stdout.contains("is before the year 1"), "{}", refused.stdout);
+    assert!(
+        refused.stdout.contains("recorded_at of a row of events in the backup is no moment"),
+        "{}",
+        refused.stdout
+    );
     error(&refused);
 }
 
