@@ -73,10 +73,13 @@ impl Scene {
         });
     }
 
+    /// The status and the body. An answer that is broken off before its head was sent has the status 0.
     fn get(&self, path: &str, accept: &str) -> (u16, String) {
         let request = Client::new().get(format!("{}/api/v1{path}", self.service.base()));
-        let response = request.header("X-API-Key", &self.key).header("Accept", accept).send().unwrap();
-        (response.status().as_u16(), response.text().unwrap_or_default())
+        match request.header("X-API-Key", &self.key).header("Accept", accept).send() {
+            Ok(response) => (response.status().as_u16(), response.text().unwrap_or_default()),
+            Err(error) => (0, error.to_string()),
+        }
     }
 
     fn logged(&self) -> String {
