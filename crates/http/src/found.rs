@@ -1,5 +1,5 @@
-//! An identity that was found, with the digest of its body for the entity tag. The digest is computed once for each version, and
-//! not for each read.
+//! An identity that was found, with the digest of its body for the entity tag. The cache keeps the digest, so it is computed when an
+//! identity is read from the database or written, and not for each answer.
 
 use std::ops::Deref;
 

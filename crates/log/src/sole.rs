@@ -35,8 +35,8 @@ pub(crate) const MAX_RECALL_TIME: Duration = Duration::from_millis(1200);
 const RECALL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long a process waits before it claims the place after it saw an event of another process, or another process in the place,
-/// after a recall, and after an attempt. Each claim makes the next commit of another process wait for a recall, for some
-/// milliseconds. So as long as two processes commit more often, neither claims.
+/// after a recall, and after an attempt. Each claim makes the next commit of another process wait some milliseconds for a recall.
+/// So while two processes both commit more often than once in this time, neither of them claims the place.
 const CLAIM_DELAY: Duration = Duration::from_secs(2);
 
 /// The notification that wakes the sole process. It names no position.

@@ -27,7 +27,8 @@ pub use url::options;
 /// How long a database may take to answer before a command gives up on it.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a database may be silent while a command works. Every answer counts, so a statement may take longer.
+/// How long the database may leave the question of the watch without an answer while a command works. A statement of the command may
+/// take longer, since the question is asked over another connection.
 pub const MAX_SILENCE: Duration = Duration::from_secs(12);
 
 /// How long the pool may take to close.
@@ -325,8 +326,8 @@ async fn connect_as_owner(url: &SecretString) -> anyhow::Result<PgPool> {
     Ok(owner)
 }
 
-/// Connects once before there is a pool, because a pool would keep the reason of a failure to itself. That connection then asks
-/// whether the database still answers.
+/// Connects once before there is a pool, because a pool would not tell why it cannot connect. The watch keeps this connection, and
+/// asks over it whether the database still answers.
 async fn connect(url: &SecretString) -> anyhow::Result<(Watch, PgPool)> {
     let options = options(url)?;
     let address = format!("cannot connect to Postgres at {}:{}", options.get_host(), options.get_port());

@@ -1,10 +1,10 @@
-//! `identity-bench-peers`: measures how fast other event stores append, to the Postgres on which the service is measured or
-//! to storage of their own.
+//! `identity-bench-peers`: measures how fast other event stores append. Most of them append to the Postgres on which the
+//! service is measured, and UmaDB to storage of its own.
 //!
 //! # Code map
 //! - `load`: the measurement, which is the same for all peers.
 //! - `identity`: the event that every peer appends, and its metadata.
-//! - `pools`: the connections of peers over Postgres, and their events counted.
+//! - `pools`: opens the connections of peers that use Postgres, and counts the events that these have stored.
 //! - `peer`: the interface of a peer. `mire`, `skilj`, `disintegrate`, `esrs`, `umadb`: one peer each, put together as in its
 //!   own documentation. To add one: a file with an `impl Peer`, an entry in `Name`, a row in README.md.
 //! - `bin/umadb`: the server of `umadb`.

@@ -1,4 +1,4 @@
-//! UmaDB, as in its README: a server with a folder of its own, and a gRPC client for each writer.
+//! UmaDB, run as its README says: a server process that stores events in a folder, and one gRPC client for each writer.
 
 use std::net::TcpListener;
 use std::process::Stdio;

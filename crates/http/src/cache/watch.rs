@@ -186,7 +186,7 @@ impl Watch {
             seen.store(state.position, Ordering::Release);
             self.cache.forget_all();
         } else if state.position > seen_by_now {
-            // Those of this process can be read before it knows of their commit.
+            // Events of this process do not count here. It can read them before it knows that it has committed them.
             if state.position > self.cache.0.sent.load(Ordering::Acquire) {
                 self.sole.saw_events_of_others();
             }

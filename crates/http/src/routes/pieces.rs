@@ -84,7 +84,7 @@ pub(crate) async fn list(
 }
 
 /// How many rows the next piece asks for, if this many had so many bytes: Postgres makes all rows that are asked for, also those
-/// that do not fit. A piece that is full may have had fewer, so the next one asks for half of them.
+/// that do not fit. A piece that is full may have left rows out, so the next piece asks for half as many.
 fn rows_that_fit(rows: u32, bytes: usize) -> u32 {
     let fitting = if bytes < PIECE_BYTES {
         // As many as have seven eighths of a piece, since the next rows may be longer.

@@ -2,7 +2,7 @@
 //! connection, and whoever waits for it would wait for ever. So a small question is asked beside the work, over a connection that was
 //! opened before those of the work: what makes these silent makes that one silent, too. A statement may take as long as it needs.
 //!
-//! A running service watches its database itself (`identity_log::primary`).
+//! A service that runs does not need this watch: it has its own one (`identity_log::primary`).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;

@@ -29,7 +29,8 @@ const MAX_SILENCE: Duration = Duration::from_secs(1);
 /// How long commits are gathered before the next step.
 const GATHERING_TIME: Duration = Duration::from_millis(10);
 
-/// The same after a step that has queued nothing: where nobody listens, commits do not pay for a step of eight statements each.
+/// The same after a step that has queued nothing. Where there are no subscribers, a step of eight statements would otherwise follow on
+/// every commit for nothing.
 const IDLE_GATHERING_TIME: Duration = Duration::from_millis(100);
 
 /// After how long between two statements Postgres ends the transaction of a step. A process that is frozen would otherwise lock the
