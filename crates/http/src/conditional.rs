@@ -15,19 +15,17 @@ use crate::routes::json_text;
 /// Answers with JSON text that shows this revision, or with 304 if the client has it already.
 pub(crate) fn unless_current(headers: &HeaderMap, shown: impl Into<Revision>, body: String) -> Response {
     let tag = shown.into().tag_of(Digest::of([body.as_bytes()]));
-    if is_known(headers, &tag) {
-        return not_modified(&tag);
-    }
-    tagged(json_text(StatusCode::OK, body), &tag)
+    unless_tagged_so(headers, &tag, || body)
 }
 
 /// Answers with an identity, or with 304 if the client has it already.
 pub(crate) fn unless_found_before(headers: &HeaderMap, found: &Found) -> Response {
-    let tag = found.tag();
-    if is_known(headers, &tag) {
-        return not_modified(&tag);
-    }
-    tagged(json_text(StatusCode::OK, found.body()), &tag)
+    unless_tagged_so(headers, &found.tag(), || found.body())
+}
+
+/// Answers with the JSON text that has this tag, or with 304 if the client names the tag.
+fn unless_tagged_so(headers: &HeaderMap, tag: &str, body: impl FnOnce() -> String) -> Response {
+    if is_known(headers, tag) { not_modified(tag) } else { tagged(json_text(StatusCode::OK, body()), tag) }
 }
 
 /// Answers with a list, or with 304 if the client has it already.
