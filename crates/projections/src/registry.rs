@@ -126,6 +126,23 @@ pub(crate) async fn note_progress(
     Ok(())
 }
 
+/// Notes how a job ended whose connection was lost during the commit of its swap. If the swap was committed, the entry
+/// says `done`, and stays. A commit that is still going on holds the row, so this waits for it.
+pub(crate) async fn note_unless_done(
+    executor: impl PgExecutor<'_>,
+    name: &str,
+    ended: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "update read_models set job_phase = $2, job_updated_at = now() where name = $1 and job_phase <> 'done'",
+    )
+    .bind(name)
+    .bind(ended)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
 /// Records that a table is ready for the cut-over, and the position up to which it is folded.
 pub(crate) async fn note_ready(
     executor: impl PgExecutor<'_>,

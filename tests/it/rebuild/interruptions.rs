@@ -97,3 +97,27 @@ fn a_rebuild_that_is_killed_while_it_swaps_leaves_the_live_table() {
     world.rebuild("identities", LIVE).unwrap();
     world.is_clean();
 }
+
+/// Ends the connection of a job at its commit, when the whole swap is done.
+const ENDS_AT_THE_COMMIT: &str = "
+    create function public.end_connection() returns trigger language plpgsql
+    as $$ begin perform pg_terminate_backend(pg_backend_pid()); return null; end $$;
+    create constraint trigger ends_at_the_commit after update on read_models
+    deferrable initially deferred for each row when (new.job_phase = 'done')
+    execute function public.end_connection()";
+
+#[test]
+fn a_rebuild_that_is_killed_while_it_commits_is_noted_as_failed() {
+    let world = World::new();
+    let admin = world.admin();
+    admin.create("alpha");
+    let before = world.rows("read_model", "identities");
+    wait(world.session(ENDS_AT_THE_COMMIT).close()).unwrap();
+    let error = world.rebuild("identities", LIVE).unwrap_err();
+    assert!(matches!(error, JobError::Doubt(_)), "{error}");
+    assert_eq!(world.rows("read_model", "identities"), before);
+    assert_eq!(world.entry("identities").job_phase.as_deref(), Some("failed in phase cut over"));
+    world.database().execute("drop function public.end_connection() cascade");
+    world.rebuild("identities", LIVE).unwrap();
+    world.is_clean();
+}

@@ -61,12 +61,9 @@ pub async fn rebuild_counted(
             drop(generation::unlock(&mut job.connection, name).await);
             drop(job.connection.close().await);
         }
-        // The registry is written in the transaction of the swap, so it is right either way.
-        Err(JobError::Doubt(_)) => {}
         Err(error) => {
             drop(job.connection);
-            let word = if matches!(error, JobError::Interrupted) { "interrupted" } else { "failed" };
-            let noting = note(&connector, name, word, *progress.borrow());
+            let noting = note(&connector, name, error, *progress.borrow());
             drop(tokio::time::timeout(NOTE_TIMEOUT, noting).await);
         }
     }
@@ -74,11 +71,21 @@ pub async fn rebuild_counted(
 }
 
 /// Notes how a job ended. This takes a connection of its own: that of the job may be in a statement, or broken.
-async fn note(connector: &Connector, name: &str, word: &str, progress: Progress) -> Result<(), sqlx::Error> {
+async fn note(
+    connector: &Connector,
+    name: &str,
+    error: &JobError,
+    progress: Progress,
+) -> Result<(), sqlx::Error> {
     let Progress { phase, done, total } = progress;
     let mut connection = connector.connect().await?;
-    let phase = format!("{word} in phase {}", phase.as_str());
-    registry::note_progress(&mut connection, name, &phase, done, total).await?;
+    let word = if matches!(error, JobError::Interrupted) { "interrupted" } else { "failed" };
+    let ended = format!("{word} in phase {}", phase.as_str());
+    if matches!(error, JobError::Doubt(_)) {
+        registry::note_unless_done(&mut connection, name, &ended).await?;
+    } else {
+        registry::note_progress(&mut connection, name, &ended, done, total).await?;
+    }
     connection.close().await
 }
 
