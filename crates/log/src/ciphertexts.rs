@@ -120,9 +120,10 @@ pub async fn is_any_there(
         names.iter().map(|(kind, name)| (kind.as_str(), *name)).unzip();
     sqlx::query_scalar(
         "select exists (
-             select from ciphertexts
-             join unnest($1::text[], $2::text[]) as wanted (kind, wanted_name)
-                  on aggregate_type = kind and name = wanted_name
+             select from unnest($1::text[], $2::text[]) as wanted (kind, wanted_name)
+             cross join lateral (
+                 select from ciphertexts where aggregate_type = kind and name = wanted_name limit 1
+             ) as known
          )",
     )
     .bind(kinds)

@@ -104,6 +104,7 @@ impl Projection for Identities {
         Index::unique("identities_phone_number", "(phone_number_id) where phone_number_id is not null"),
         // A number is never given to two. What the client wrote does not match: in a string the quotes are escaped.
         Index::unique("identities_number", NUMBER_INDEX),
+        Index::of("identities_with_number", "(organization_id) where phone_number_id is not null"),
         Index::of("identities_newest", "(organization_id, created_at desc, id desc)"),
     ];
 

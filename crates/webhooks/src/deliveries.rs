@@ -54,8 +54,9 @@ pub async fn find(
         "select delivery.*, subscription.url as present_url, now() as now, {}
          from (select {COLUMNS} from webhook_deliveries as delivery
                where id = $3 and organization_id = $1 and ($2::uuid is null or identity_id = $2) and {MAY_BE_SHOWN}) as delivery
-         left join read_model.webhook_subscriptions as subscription
-              on subscription.id = endpoint_id and status = 'active'",
+         left join lateral (
+             select url from read_model.webhook_subscriptions where id = endpoint_id and status = 'active' offset 0
+         ) as subscription on true",
         Sealed::columns("delivery.identity_id", "delivery.endpoint_id")
     ))
     .bind(organization_id)

@@ -1,6 +1,6 @@
 //! A proxy between a service and its Postgres that records the statements of the service, and that can stop to carry them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Result, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -91,6 +91,11 @@ impl Tap {
     pub(crate) fn hold_batches(&self) -> Held<'_> {
         self.connections.holds_batches.store(true, Ordering::SeqCst);
         Held(&self.connections)
+    }
+
+    /// The texts of the statements, each of them once.
+    pub(crate) fn statements(&self) -> BTreeSet<String> {
+        self.sent.lock().unwrap().iter().map(|(text, _)| text.clone()).collect()
     }
 
     /// How many of the statements satisfy `is_meant`, which gets text and values.

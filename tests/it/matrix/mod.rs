@@ -7,6 +7,7 @@
 //! - [`answers`]: no answer to a write is read from history.
 //! - [`caching`]: no answer is given to another key, and a strong tag stands for certain bytes.
 //! - [`lists`]: a list takes the memory of one piece.
+//! - [`plans`]: no statement reads rows of all organizations.
 //! - [`revocation`]: a key that ends while its request is being answered.
 //! - [`shares`]: what a hostile key can take from others.
 //! - [`silence`]: no request opens a connection to a database that is known to be silent.
@@ -18,6 +19,7 @@ mod authorization;
 mod caching;
 mod estate;
 mod lists;
+mod plans;
 mod revocation;
 mod shares;
 mod silence;

@@ -91,8 +91,15 @@ impl<'a> Changes<'a> {
             self.ended.iter().map(|(kind, id)| (kind.as_str(), *id)).unzip();
         writes
             .part(
-                "delete from ciphertexts using unnest(?::text[], ?::text[]) as ended (kind, id)
-                 where aggregate_type = kind and aggregate_id = id and exists (select from turn)",
+                "delete from ciphertexts
+                 where ctid = any(array(
+                           select known.ctid
+                           from unnest(?::text[], ?::text[]) as ended (kind, id)
+                           cross join lateral (
+                               select ctid from ciphertexts where aggregate_type = kind and aggregate_id = id offset 0
+                           ) as known
+                       ))
+                   and exists (select from turn)",
             )
             .bind(kinds)?
             .bind(ids)?;
@@ -104,8 +111,17 @@ impl<'a> Changes<'a> {
             self.changed.iter().filter(|(_, stored)| stored.is_none()).map(|(key, _)| key).collect();
         writes
             .part(
-                "delete from ciphertexts using unnest(?::text[], ?::text[], ?::text[]) as gone (kind, id, gone_name)
-                 where aggregate_type = kind and aggregate_id = id and name = gone_name and exists (select from turn)",
+                "delete from ciphertexts
+                 where ctid = any(array(
+                           select known.ctid
+                           from unnest(?::text[], ?::text[], ?::text[]) as gone (kind, id, gone_name)
+                           cross join lateral (
+                               select ctid from ciphertexts
+                               where aggregate_type = kind and aggregate_id = id and name = gone_name
+                               offset 0
+                           ) as known
+                       ))
+                   and exists (select from turn)",
             )
             .bind(keys.iter().map(|(kind, ..)| kind.as_str()).collect::<Vec<_>>())?
             .bind(keys.iter().map(|(_, id, _)| *id).collect::<Vec<_>>())?

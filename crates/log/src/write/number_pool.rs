@@ -36,11 +36,13 @@ pub(super) async fn offers(
         "select distinct free.number, free.state
              from (select distinct wished from unnest($1::text[]) as wish (wished)) as wishes
              cross join lateral (
-                 select number, state
-                 from phone_number_pool
-                 where claimed_by is null and (wished is null or state = wished)
-                 order by number
-                 limit $2
+                 (select number, state from phone_number_pool
+                  where claimed_by is null and state = wished
+                  order by number limit $2)
+                 union all
+                 (select number, state from phone_number_pool
+                  where claimed_by is null and wished is null
+                  order by number limit $2)
              ) as free
              order by free.number",
     )

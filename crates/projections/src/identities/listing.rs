@@ -65,7 +65,8 @@ const CANDIDATES: &str = " and id in (
 /// The next identities of a list that this viewer may see: at most `limit`, after the place `after`, and no more once they
 /// have `max_bytes`. Also returns whether these are the last.
 ///
-/// The access rows of all of them are aggregated in one subquery, rather than in one subquery for each identity.
+/// The access rows of all of them are aggregated in one subquery, rather than in one subquery for each identity. Their ids are given
+/// to it as an array: joined with the page, Postgres may read the access rows of every organization.
 pub async fn next(
     pool: &PgPool,
     organization_id: &str,
@@ -97,7 +98,7 @@ pub async fn next(
              select target_id, string_agg(document, ',' order by created_at, access_id) as access
              from read_model.visibility
              where $2::uuid is null
-               and target_id in (select id from page)
+               and target_id = any (array(select id from page))
                and (viewer_id is null or exists (select from read_model.identities as viewer where viewer.id = viewer_id offset 0))
              group by target_id
          ) as grants on target_id = id

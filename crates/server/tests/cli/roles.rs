@@ -321,7 +321,8 @@ fn a_private_postgres_of_an_earlier_version_gets_the_role_that_serves() {
                    alter table signing_key_introductions drop column replaced;
                    alter table webhook_endpoints drop column last_attempt_at;
                    alter table log_head drop column sole_process, drop column sole_term, drop column sole_recalled;
-                   drop index events_of_long_aggregates, read_model.identities_number;
+                   drop index events_of_long_aggregates, read_model.identities_number, read_model.identities_with_number,
+                              phone_number_pool_free_of_any_state;
                    delete from _sqlx_migrations where version >= 76";
     runtime.block_on(async {
         let mut connection = PgConnection::connect(&postgres.url()).await.unwrap();

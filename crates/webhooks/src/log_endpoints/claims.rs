@@ -127,7 +127,7 @@ pub(super) async fn fail(
     let reason = if let Next::Disable(reason) = next { Some(Reason::as_str(reason)) } else { None };
     sqlx::query(
         "update webhook_log_endpoints
-         set attempts = $3, failing_since = coalesce($9, $4), last_attempt_at = $4, last_status = $5,
+         set attempts = $3, failing_since = coalesce($9::timestamptz, $4), last_attempt_at = $4, last_status = $5,
              last_error = $6, due_at = $7, disabled_reason = $8, lease_until = null
          where id = $1 and lease_until = $2",
     )

@@ -88,7 +88,7 @@ const RECORD: &str = "with fast as (
          select queued.*, attempted.*
          from attempted, fast
          cross join lateral (
-             select ctid as place, webhook_queue.* from webhook_queue where id = row_id and lease_until = lease
+             select ctid as place, webhook_queue.* from webhook_queue where id = row_id and lease_until is not distinct from lease
              for update skip locked
          ) as queued
      ), later as (
