@@ -3,7 +3,7 @@
 use identityd::settings::WireLayer;
 use serde_json::{Value, json};
 
-use crate::harness::{Caller, World};
+use crate::harness::{BATCH, Caller, World};
 
 /// How often a test asks before it fails. Far more often than it takes for an event to arrive.
 const LOOKS: usize = 20_000;
@@ -192,7 +192,7 @@ fn what_others_can_see_is_not_answered_from_memory_as_it_was() {
     admin.change("alpha", &json!({"description": "third"})).ok();
     admin.identity("alpha");
     std::thread::scope(|scope| {
-        let held = tap.hold_batches();
+        let held = tap.hold(BATCH);
         let changing = scope.spawn(|| world.admin().change("alpha", &json!({"description": "changed"})).ok());
         let changed = "select count(*) from read_model.identities where document::text like '%\"changed\"%'";
         becomes("the change is committed", || world.database().number(changed) == 1);

@@ -37,8 +37,8 @@ pub(crate) struct ScopedKey {
 
 impl ScopedKey {
     /// The record of the write under this key, if there was one.
-    async fn find(&self, pool: &PgPool) -> Result<Option<Record>, ApiError> {
-        Ok(idempotency::find(pool, &self.organization_id, &self.scope, &self.key).await?)
+    async fn find(&self, pool: &PgPool, fingerprint: &[u8]) -> Result<Option<Record>, ApiError> {
+        Ok(idempotency::find(pool, &self.organization_id, &self.scope, (&self.key, fingerprint)).await?)
     }
 }
 

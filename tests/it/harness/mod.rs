@@ -40,7 +40,7 @@ pub(crate) use grammar::{NOBODY, ids, text, viewers_of};
 pub(crate) use postgres::write_signing_key;
 pub(crate) use published::{Change, Refusal, Wish};
 pub(crate) use raw::Line;
-pub(crate) use tap::Tap;
+pub(crate) use tap::{BATCH, Tap};
 pub(crate) use world::{Agent, World};
 
 /// Runs asynchronous work in a test. Tests are plain functions, because the published client blocks.

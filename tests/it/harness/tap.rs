@@ -22,8 +22,10 @@ type Statements = Arc<Mutex<Vec<(String, Vec<u8>)>>>;
 struct Connections {
     accepted: AtomicUsize,
     hanging: AtomicUsize,
-    /// Whether the answers to batches are kept back that are written from now on.
-    holds_batches: AtomicBool,
+    /// A part of the statements whose answers are kept back, if they are sent from now on, and the number of this hold.
+    held: Mutex<Option<(&'static str, usize)>>,
+    /// The number of the last hold that has caught a statement.
+    caught: AtomicUsize,
     /// Whether the clock of the database seems to be years ahead.
     clock_is_ahead: AtomicBool,
 }
@@ -33,7 +35,7 @@ struct Connections {
 const CLOCKS: [&str; 2] = ["clock_timestamp()", "now()+'9 years'  "];
 
 /// A part of the statement that writes and commits a batch.
-const BATCH: &str = "for update skip locked";
+pub(crate) const BATCH: &str = "for update skip locked";
 
 /// The proxy. It runs until the process ends.
 #[derive(Debug)]
@@ -87,10 +89,12 @@ impl Tap {
         self.connections.clock_is_ahead.store(ahead, Ordering::SeqCst);
     }
 
-    /// Keeps back what Postgres answers to batches that are one statement, until the result is dropped.
-    pub(crate) fn hold_batches(&self) -> Held<'_> {
-        self.connections.holds_batches.store(true, Ordering::SeqCst);
-        Held(&self.connections)
+    /// Keeps back what Postgres answers to statements with this part, until the result is dropped.
+    pub(crate) fn hold(&self, part: &'static str) -> Held<'_> {
+        static HOLDS: AtomicUsize = AtomicUsize::new(1);
+        let number = HOLDS.fetch_add(1, Ordering::SeqCst);
+        *self.connections.held.lock().unwrap() = Some((part, number));
+        Held { connections: &self.connections, number }
     }
 
     /// The texts of the statements, each of them once.
@@ -105,11 +109,21 @@ impl Tap {
 }
 
 /// Answers are kept back. They are carried when this is dropped, also if the test fails.
-pub(crate) struct Held<'a>(&'a Connections);
+pub(crate) struct Held<'a> {
+    connections: &'a Connections,
+    number: usize,
+}
+
+impl Held<'_> {
+    /// Whether such a statement was sent.
+    pub(crate) fn has_caught_one(&self) -> bool {
+        self.connections.caught.load(Ordering::SeqCst) == self.number
+    }
+}
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.0.holds_batches.store(false, Ordering::SeqCst);
+        *self.connections.held.lock().unwrap() = None;
     }
 }
 
@@ -134,10 +148,13 @@ fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, (
         while let Ok((near, far)) = accept() {
             let (near, far) = (File::from(near), File::from(far));
             let (answers, asker) = (far.try_clone().unwrap(), near.try_clone().unwrap());
-            let has_sent_batch = Arc::<AtomicBool>::default();
-            let (shared, sends_batch) = (Arc::clone(&connections), Arc::clone(&has_sent_batch));
-            let is_held =
-                move || has_sent_batch.load(Ordering::SeqCst) && shared.holds_batches.load(Ordering::SeqCst);
+            // The number of the hold to which the last statement belongs, or 0.
+            let last_held = Arc::<AtomicUsize>::default();
+            let (shared, sends_held) = (Arc::clone(&connections), Arc::clone(&last_held));
+            let is_held = move || {
+                let held = *shared.held.lock().unwrap();
+                held.is_some_and(|(_, number)| number == last_held.load(Ordering::SeqCst))
+            };
             thread::spawn(move || carry_back(answers, asker, is_held));
             let (sent, connections) = (Arc::clone(&sent), Arc::clone(&connections));
             let number = connections.accepted.fetch_add(1, Ordering::SeqCst);
@@ -145,8 +162,12 @@ fn carry_all(accept: impl Fn() -> Result<(OwnedFd, OwnedFd)> + Send + 'static, (
             thread::spawn(move || {
                 let hangs = || number < connections.hanging.load(Ordering::SeqCst);
                 let note = |statement: (String, Vec<u8>)| {
-                    let holds = connections.holds_batches.load(Ordering::SeqCst);
-                    sends_batch.store(holds && statement.0.contains(BATCH), Ordering::SeqCst);
+                    let held = *connections.held.lock().unwrap();
+                    let held = held.filter(|(part, _)| statement.0.contains(part));
+                    sends_held.store(held.map_or(0, |(_, number)| number), Ordering::SeqCst);
+                    if let Some((_, number)) = held {
+                        connections.caught.store(number, Ordering::SeqCst);
+                    }
                     sent.lock().unwrap().push(statement);
                 };
                 let set_clock = |message: &mut [u8]| {

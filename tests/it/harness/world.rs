@@ -42,6 +42,11 @@ pub(crate) struct World {
 pub(crate) struct Beside(Server);
 
 impl Beside {
+    /// The same caller at this service.
+    pub(crate) fn at(&self, caller: &Caller) -> Caller {
+        caller.at(self.0.base_url())
+    }
+
     /// A caller of this service with this key.
     pub(crate) fn holder_of(&self, key: &str) -> Caller {
         Caller::new(&self.0, Some(key))

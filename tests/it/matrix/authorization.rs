@@ -200,7 +200,7 @@ fn a_read_shows_what_its_reader_may_see_and_nothing_else() {
 
 /// The tag that `If-Match` must name; `None` if the operation does not take the header. It is in the answer to a write
 /// that expects another version.
-fn present_tag(operation: &Operation, request: &Request, caller: &Caller) -> Option<String> {
+pub(super) fn present_tag(operation: &Operation, request: &Request, caller: &Caller) -> Option<String> {
     operation.takes("If-Match").then(|| {
         let refused = request.of(caller).header("If-Match", "\"999\"").send().must_be(412);
         refused.headers["etag"].clone()

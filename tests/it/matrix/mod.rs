@@ -12,6 +12,7 @@
 //! - [`shares`]: what a hostile key can take from others.
 //! - [`silence`]: no request opens a connection to a database that is known to be silent.
 //! - [`sizes`]: how much of an answer is in memory at a time.
+//! - [`twice`]: a write with an `Idempotency-Key` that two processes are sent.
 //! - [`versions`]: the tag of a resource is its version, which its writes compare.
 
 mod answers;
@@ -24,5 +25,6 @@ mod revocation;
 mod shares;
 mod silence;
 mod sizes;
+mod twice;
 mod versions;
 mod walk;

@@ -10,7 +10,7 @@ use super::deliveries::{DELIVERIES, eventually_delivered, listen, settings};
 use super::receiver::{Reaction, Receiver};
 use super::subscribe;
 
-use crate::harness::{Agent, Answer, World, eventually, text};
+use crate::harness::{Agent, Answer, Caller, World, eventually, text};
 
 /// How many replays of deliveries to one subscription are on their way at the same time.
 const MAX_REPLAYS: usize = 8;
@@ -169,4 +169,52 @@ fn replays_of_long_payloads_are_large_writes() {
     super::refused(refused, 429, "share_used_up");
     assert_eq!(receiver.received().len(), sent);
     admin.change("alpha", &json!({ "description": "short" })).ok();
+}
+
+#[test]
+fn a_replay_that_another_process_is_asked_for_meanwhile_is_sent_once() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let (alpha, receiver) = (world.agent("alpha"), behind(&gate));
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    let path = path_of_first(&alpha);
+    let beside = world.beside();
+    let elsewhere = beside.at(&alpha);
+    let once = |caller: &Caller| {
+        caller.call(Method::POST, &path).header("Idempotency-Key", "once").json(&json!({})).send()
+    };
+    let closed = gate.lock().unwrap();
+    let first = std::thread::scope(|scope| {
+        let first = scope.spawn(|| once(&alpha));
+        receiver.wait_for(2);
+        once(&elsewhere).refused_as(409, "idempotency_in_progress");
+        drop(closed);
+        first.join().unwrap()
+    });
+    let again = once(&elsewhere);
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(again.ok(), first.ok());
+    assert_eq!(receiver.received().len(), 2);
+}
+
+#[test]
+fn a_replay_whose_process_died_meanwhile_is_sent_again_after_a_minute() {
+    let (world, gate) = (World::with_webhooks(settings()), Arc::new(Mutex::new(())));
+    let (alpha, receiver) = (world.agent("alpha"), behind(&gate));
+    listen(&alpha, &alpha.id, &receiver, &["identity.updated"]);
+    let path = path_of_first(&alpha);
+    replay_once(&alpha, &path).ok();
+    // As a process leaves the key that dies before the receiver has answered.
+    let begun = |age: &str| {
+        world.database().execute(&format!(
+            "update idempotency_records set status = 0, body = '', recorded_at = now() - interval '{age}'"
+        ));
+    };
+    begun("50 s");
+    super::refused(replay_once(&alpha, &path), 409, "idempotency_in_progress");
+    begun("61 s");
+    let again = replay_once(&alpha, &path);
+    assert!(!again.headers.contains_key("idempotent-replayed"));
+    again.ok();
+    assert_eq!(receiver.received().len(), 3);
+    assert_eq!(replay_once(&alpha, &path).headers["idempotent-replayed"], "true");
 }

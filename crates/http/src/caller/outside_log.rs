@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use identity_domain::Moment;
-use identity_log::idempotency::keep_outside;
+use identity_log::idempotency::{begin_outside, forget_begun, keep_outside};
 use identity_log::primary;
 use identity_projections::api_keys;
 use identity_projections::api_keys::Row as KeyRow;
@@ -104,6 +104,24 @@ impl Caller {
                 Err(cancelled) => Err(ApiError::outcome_unknown(&cancelled)),
             },
         }
+    }
+
+    /// Notes for other processes that what cannot be taken back begins, if the request has an `Idempotency-Key`. Fails if one of them
+    /// has begun it, or is done.
+    pub(crate) async fn note_begun(&self) -> Result<(), ApiError> {
+        let Some(Idempotency { key, fingerprint, .. }) = &self.idempotency else { return Ok(()) };
+        let scope = self.actor().idempotency_scope();
+        let request = (key.as_str(), fingerprint.as_slice());
+        let begun = begin_outside(self.pool().await, self.organization_id(), &scope, request).await?;
+        begun.then_some(()).ok_or_else(ApiError::repetition)
+    }
+
+    /// Forgets what was begun: it was not carried out, and may be tried again.
+    pub(crate) async fn forget_begun(&self) -> Result<(), ApiError> {
+        let Some(Idempotency { key, fingerprint, .. }) = &self.idempotency else { return Ok(()) };
+        let scope = self.actor().idempotency_scope();
+        let request = (key.as_str(), fingerprint.as_slice());
+        Ok(forget_begun(self.pool().await, self.organization_id(), &scope, request).await?)
     }
 
     /// Begins the transaction in which the answer to what cannot be taken back is stored.

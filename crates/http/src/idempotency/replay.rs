@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::body::Body as HttpBody;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use identity_log::idempotency::Record;
@@ -50,11 +50,8 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     // Before the record is looked up: a request with the same key that ends in between is found in flight, or its record
     // is found.
     let flight = app.in_flight().begin(scoped.clone()).ok_or_else(ApiError::idempotency_in_progress)?;
-    let is_reused = match scoped.find(caller.pool().await).await? {
-        Some(record) if record.fingerprint == fingerprint => {
-            app.must_be_confirmed()?;
-            return Ok(replay(record));
-        }
+    let is_reused = match scoped.find(caller.pool().await, &fingerprint).await? {
+        Some(record) if record.fingerprint == fingerprint => return replay(app, record),
         record => record.is_some(),
     };
     parts.extensions.insert(Idempotency { key, fingerprint, is_reused, _flight: Arc::new(flight) });
@@ -63,16 +60,22 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
         // The request writes nothing, so nothing has refused its key.
         return Err(ApiError::idempotency_key_reused());
     }
-    if !ApiError::is_repetition(&response) {
+    if !may_follow_from_the_same_request(response.status()) {
         return Ok(response);
     }
-    // Another process has carried out a request with the same key since the record was looked up.
-    let record = scoped.find(caller.pool().await).await?.ok_or_else(ApiError::idempotency_in_progress)?;
-    if record.fingerprint == fingerprint {
-        Ok(replay(record))
-    } else {
-        Err(ApiError::idempotency_key_reused())
+    // Another process may have carried out the same request since the record was looked up, and this one met its effects.
+    match scoped.find(caller.pool().await, &fingerprint).await? {
+        Some(record) if record.fingerprint == fingerprint => replay(app, record),
+        _ if !ApiError::is_repetition(&response) => Ok(response),
+        Some(_) => Err(ApiError::idempotency_key_reused()),
+        None => Err(ApiError::idempotency_in_progress()),
     }
+}
+
+/// Whether a request can be refused with this status because it was carried out already.
+fn may_follow_from_the_same_request(status: StatusCode) -> bool {
+    [StatusCode::NOT_FOUND, StatusCode::CONFLICT, StatusCode::GONE, StatusCode::PRECONDITION_FAILED]
+        .contains(&status)
 }
 
 /// The key of a request: 1 to 255 visible ASCII characters, the same in every line of the header.
@@ -104,9 +107,14 @@ fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
         .into()
 }
 
-fn replay(record: Record) -> Response {
+/// The answer of a record. A write that has begun in another process has none yet.
+fn replay(app: &App, record: Record) -> Result<Response, ApiError> {
+    if record.is_begun() {
+        return Err(ApiError::idempotency_in_progress());
+    }
+    app.must_be_confirmed()?;
     let status = u16::try_from(record.status).unwrap_or(200);
     let mut response = Answer::kept(status, record.body, record.entity_tag).into_response();
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    response
+    Ok(response)
 }

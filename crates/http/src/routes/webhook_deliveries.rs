@@ -225,11 +225,16 @@ async fn send_again(
     repeatable: &Repeatable,
     mut charge: Charge,
 ) -> Result<Answer, ApiError> {
-    let delivery = caller.webhooks().replay(repeatable).await.map_err(|error| match error {
+    caller.note_begun().await?;
+    let delivery = match caller.webhooks().replay(repeatable).await {
+        Ok(delivery) => delivery,
         // The receiver has it already.
-        ReplayError::Database(error) => ApiError::outcome_unknown(&error),
-        refused => refused.into(),
-    })?;
+        Err(ReplayError::Database(error)) => return Err(ApiError::outcome_unknown(&error)),
+        Err(refused) => {
+            caller.forget_begun().await?;
+            return Err(refused.into());
+        }
+    };
     let body = WebhookDelivery::of(Listed { delivery, is_replayable: true });
     let done = Answer::json(StatusCode::OK, &body)?;
     charge.wrote(done.body().len());

@@ -15,7 +15,7 @@ pub use crate::append::{Compose, Kept, NotComposed, Repeatable};
 pub struct Record {
     /// Digest of the request.
     pub fingerprint: Vec<u8>,
-    /// HTTP status of the answer.
+    /// HTTP status of the answer; [`BEGUN`] if there is no answer yet.
     pub status: i16,
     /// The body of the answer.
     pub body: String,
@@ -23,30 +23,96 @@ pub struct Record {
     pub entity_tag: Option<String>,
 }
 
-/// The record of the write with this key, if there is one. A record that is older than scopes has the empty scope, and
-/// counts for every scope.
+impl Record {
+    /// Whether the write has begun, and has no answer yet.
+    pub const fn is_begun(&self) -> bool {
+        self.status == BEGUN
+    }
+}
+
+/// The status of a write outside the log that has begun and cannot be taken back. It counts for [`BEGUN_FOR`].
+const BEGUN: i16 = 0;
+
+/// How long a write is taken to go on that has begun. After that the process that began it is dead, or has lost the database.
+const BEGUN_FOR: Duration = Duration::from_mins(1);
+
+/// The record of the write with this key, if there is one: that of the request with this fingerprint, if several writes were carried
+/// out with the key at the same time. A record that is older than scopes has the empty scope, and counts for every scope.
 pub async fn find(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     scope: &str,
-    key: &str,
+    (key, fingerprint): (&str, &[u8]),
 ) -> Result<Option<Record>, sqlx::Error> {
     sqlx::query_as(
         "select fingerprint, status, body, entity_tag
          from idempotency_records
          where organization_id = $1 and scope = any(array[$2, $2 || ' outside', '']) and idempotency_key = $3
-         order by scope desc
+           and (status <> $5 or recorded_at > now() - make_interval(secs => $6))
+         order by fingerprint = $4 desc, scope desc
          limit 1",
     )
     .bind(organization_id)
     .bind(scope)
     .bind(key)
+    .bind(fingerprint)
+    .bind(BEGUN)
+    .bind(BEGUN_FOR.as_secs_f64())
     .fetch_optional(executor)
     .await
 }
 
+/// Notes that a write outside the log begins that cannot be taken back. Returns false, and notes nothing, if the key was used, or
+/// if another process has begun a write with it.
+pub async fn begin_outside(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    scope: &str,
+    (key, fingerprint): (&str, &[u8]),
+) -> Result<bool, sqlx::Error> {
+    let begun = sqlx::query(
+        "insert into idempotency_records as known (organization_id, scope, idempotency_key, fingerprint, status, body)
+         select $1, $2 || ' outside', $3, $4, $5, ''
+         where not exists (select from idempotency_records
+                           where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3)
+         on conflict on constraint idempotency_records_pkey do update
+         set fingerprint = excluded.fingerprint, recorded_at = now()
+         where known.status = $5 and known.recorded_at <= now() - make_interval(secs => $6)",
+    )
+    .bind(organization_id)
+    .bind(scope)
+    .bind(key)
+    .bind(fingerprint)
+    .bind(BEGUN)
+    .bind(BEGUN_FOR.as_secs_f64())
+    .execute(executor)
+    .await?;
+    Ok(begun.rows_affected() == 1)
+}
+
+/// Forgets that a write began: it was not carried out.
+pub async fn forget_begun(
+    executor: impl PgExecutor<'_>,
+    organization_id: &str,
+    scope: &str,
+    (key, fingerprint): (&str, &[u8]),
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "delete from idempotency_records
+         where organization_id = $1 and scope = $2 || ' outside' and idempotency_key = $3 and fingerprint = $4 and status = $5",
+    )
+    .bind(organization_id)
+    .bind(scope)
+    .bind(key)
+    .bind(fingerprint)
+    .bind(BEGUN)
+    .execute(executor)
+    .await
+    .map(drop)
+}
+
 /// Stores the answer to a write that is not in the log, in the transaction of that write if it has one. Returns false, and stores
-/// nothing, if another process has stored one under this key.
+/// nothing, if another write has one under this key.
 ///
 /// The scope of such a record is another one, so no transaction that has `log_head` locked ever waits for it.
 pub async fn keep_outside(
@@ -57,9 +123,13 @@ pub async fn keep_outside(
     (status, body): (u16, &str),
 ) -> Result<bool, sqlx::Error> {
     let stored = sqlx::query(
-        "insert into idempotency_records (organization_id, scope, idempotency_key, fingerprint, status, body)
-         values ($1, $2 || ' outside', $3, $4, $5, $6)
-         on conflict do nothing",
+        "insert into idempotency_records as known (organization_id, scope, idempotency_key, fingerprint, status, body)
+         select $1, $2 || ' outside', $3, $4, $5, $6
+         where not exists (select from idempotency_records
+                           where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3)
+         on conflict on constraint idempotency_records_pkey do update
+         set status = excluded.status, body = excluded.body, recorded_at = now()
+         where known.status = $7 and known.fingerprint = excluded.fingerprint",
     )
     .bind(organization_id)
     .bind(scope)
@@ -67,6 +137,7 @@ pub async fn keep_outside(
     .bind(fingerprint)
     .bind(i16::try_from(status).unwrap_or(i16::MAX))
     .bind(body)
+    .bind(BEGUN)
     .execute(executor)
     .await?;
     Ok(stored.rows_affected() == 1)
@@ -136,14 +207,16 @@ pub(super) async fn used_keys(
          cross join lateral (
              select from idempotency_records as record
              where record.organization_id = wanted.organization_id
-               and record.scope = any(array[wanted.scope, ''])
+               and record.scope = any(array[wanted.scope, wanted.scope || ' outside', ''])
                and record.idempotency_key = wanted.key
+               and record.status <> $4
              limit 1
          ) as used",
     )
     .bind(wanted.iter().map(|key| key.organization_id.as_str()).collect::<Vec<_>>())
     .bind(wanted.iter().map(|key| key.scope.as_str()).collect::<Vec<_>>())
     .bind(wanted.iter().map(|key| key.key.as_str()).collect::<Vec<_>>())
+    .bind(BEGUN)
     .fetch_all(connection)
     .await?;
     Ok(used.into_iter().collect())
