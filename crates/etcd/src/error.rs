@@ -8,9 +8,9 @@ pub enum EtcdError {
     /// The list of endpoints is empty.
     #[error("no endpoint of etcd is given")]
     NoEndpoint,
-    /// An endpoint is not one.
-    #[error("{0:?} is no endpoint of etcd, such as http://10.0.0.1:2379")]
-    Endpoint(String),
+    /// One of the endpoints, counted from 1, is not one. It is not repeated, as it may have a password.
+    #[error("endpoint {0} is no endpoint of etcd, such as http://10.0.0.1:2379")]
+    Endpoint(usize),
     /// Certificates cannot be used.
     #[error("TLS for etcd cannot be set up")]
     Tls(#[from] tokio_rustls::rustls::Error),

@@ -58,7 +58,7 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) fn new(settings: Settings) -> Result<Self, EtcdError> {
         let endpoints: Vec<String> =
-            settings.endpoints.iter().map(|endpoint| checked(endpoint)).collect::<Result<_, _>>()?;
+            settings.endpoints.iter().enumerate().map(checked).collect::<Result<_, _>>()?;
         if endpoints.is_empty() {
             return Err(EtcdError::NoEndpoint);
         }
@@ -142,8 +142,8 @@ impl Gateway {
 }
 
 /// An endpoint without a slash at its end. It has a scheme and an authority, and neither a path nor a password.
-fn checked(endpoint: &str) -> Result<String, EtcdError> {
-    let wrong = || EtcdError::Endpoint(endpoint.to_owned());
+fn checked((place, endpoint): (usize, &String)) -> Result<String, EtcdError> {
+    let wrong = || EtcdError::Endpoint(place + 1);
     let uri: Uri = endpoint.parse().map_err(|_| wrong())?;
     let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
     let is_bare = uri.path() == "/" && uri.query().is_none();

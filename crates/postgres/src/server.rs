@@ -29,6 +29,10 @@ const STARTUP_END_TIMEOUT: Duration = Duration::from_secs(4);
 /// starting. Leaves a moment of the ten seconds within which the whole process is to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(8_300);
 
+/// How long the server may take to shut down in good order when nobody has told this process to stop. A server that was asked while it
+/// recovered from a crash can wait for ever for one of its own processes.
+const UNHURRIED_SHUTDOWN_TIMEOUT: Duration = Duration::from_mins(1);
+
 /// How long the server is waited for after it was told to end at once. Its sessions may take 5 seconds to do so, and
 /// nobody waits that long.
 const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
@@ -78,9 +82,9 @@ impl Server {
         }
     }
 
-    /// Ends all sessions and shuts the server down in good order. Where the process was told to stop and that takes too
-    /// long, the server ends at once: what was committed is safe, and the next start recovers it. A server that does not
-    /// end then, or that hangs, is left running. The caller holds the starter lock.
+    /// Ends all sessions and shuts the server down in good order. If that fails or takes too long, the server ends at once: what was
+    /// committed is safe, and the next start recovers it. A server that does not end then, or that hangs, is left running. The caller
+    /// holds the starter lock.
     pub(crate) fn stop(&self, starter: &File, stop: &Stop) -> anyhow::Result<Outcome> {
         if let ServerState::Absent = self.state() {
             return Ok(Outcome::Done);
@@ -90,9 +94,14 @@ impl Server {
         let gives_up = || {
             stop.since().is_some_and(|told| told.elapsed() > SHUTDOWN_TIMEOUT)
                 || (asked.elapsed() > REACTION_TIMEOUT && self.says_ready())
+                || asked.elapsed() > UNHURRIED_SHUTDOWN_TIMEOUT
         };
-        if self.shut_down(&["--mode=fast", "--wait", &timeout], starter, gives_up)? == Outcome::Done {
-            return Ok(Outcome::Done);
+        match self.shut_down(&["--mode=fast", "--wait", &timeout], starter, gives_up) {
+            Ok(Outcome::Done) => return Ok(Outcome::Done),
+            Ok(Outcome::GivenUp) => {}
+            Err(error) => {
+                tracing::debug!(error = format!("{error:#}"), "Postgres does not stop in good order");
+            }
         }
         let asked = Instant::now();
         let gives_up = || asked.elapsed() > IMMEDIATE_SHUTDOWN_TIMEOUT;

@@ -91,7 +91,7 @@ impl World {
     }
 
     /// Executes statements on a new connection of the owner, and returns it.
-    pub(super) fn session(&self, statements: &str) -> PgConnection {
+    pub(crate) fn session(&self, statements: &str) -> PgConnection {
         wait(async {
             let mut connection = PgConnection::connect(self.database().owner_url()).await.unwrap();
             connection.execute(statements).await.expect(statements);

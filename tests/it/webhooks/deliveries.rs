@@ -10,6 +10,7 @@ use identity_webhooks::{LogLimits, Settings, WaitingLimits};
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use standardwebhooks::Webhook;
 
 use super::receiver::{Reaction, Received, Receiver};
@@ -291,6 +292,20 @@ fn an_identity_is_told_of_its_number_its_secrets_its_keys_and_its_other_subscrip
     sent(&world);
     // Viewers are told that a number comes and goes.
     assert_eq!(told(&of_viewer, 2), [expected[0].clone(), expected[2].clone()]);
+}
+
+#[test]
+fn an_identity_is_told_of_a_subscription_that_was_disabled_and_then_deleted() {
+    let world = World::with_webhooks(settings());
+    let ([own, other], alpha) = ([(); 2].map(|()| Receiver::new()), world.agent("alpha"));
+    listen(&alpha, &alpha.id, &own, &["webhook_subscription.disabled"]);
+    let further = listen(&alpha, &alpha.id, &other, &["identity.deleted"]);
+    // Nothing is queued until both have happened.
+    let cursor = world.session("begin; select from webhook_cursor for update");
+    disable(&world, &text(&further["id"]));
+    alpha.delete(&path_of(&further)).no_content();
+    wait(cursor.close()).unwrap();
+    assert_eq!(told(&own, 1), [("webhook_subscription.disabled".to_owned(), json!("alpha"))]);
 }
 
 #[test]

@@ -15,10 +15,10 @@ use identity_log::count::EventCounts;
 use identity_projections::lost_ciphertexts::{self, LostCiphertext};
 use identity_projections::rebuild;
 use identity_projections::table::{Difference, DifferenceKind};
-use identity_projections::{Table, claims, second_reader, tables};
+use identity_projections::{Table, claims, registry, second_reader, tables};
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, PgPool};
 
 use identityd::database;
 use identityd::database::{Database, IfMissing};
@@ -123,9 +123,11 @@ pub(super) async fn run(command: Command, database: &DatabaseSettings, output: O
             rebuild_all(&which.tables()?, settings, database, output).await
         }
         Command::Cutover { which } => {
-            let waiting = which.tables()?;
+            let wanted = which.tables()?;
             with_database_until(database, IfMissing::Refuse, async |database, interruption| {
-                cut_all_over(&waiting, &open(database).await?, interruption, output).await
+                let options = open(database).await?;
+                let waiting = if which.all { ready(wanted, &options).await? } else { wanted };
+                cut_all_over(&waiting, &options, interruption, output).await
             })
             .await
         }
@@ -277,6 +279,19 @@ async fn roll_back(table: &dyn Table, options: &PgConnectOptions, output: Output
     let done = rebuild::rollback(options, table).await;
     let done = done.with_context(|| format!("{name} was not rolled back"))?;
     print_swap(name, "the retired table is live again", done, output)
+}
+
+/// Those read models that have a table that is ready to go live. Fails if there is none.
+async fn ready(
+    mut tables: Vec<Arc<dyn Table>>,
+    options: &PgConnectOptions,
+) -> anyhow::Result<Vec<Arc<dyn Table>>> {
+    let entries = registry::list(&mut options.connect().await?).await?;
+    let is_ready =
+        |name: &str| entries.iter().any(|entry| entry.name == name && entry.next_version.is_some());
+    tables.retain(|table| is_ready(table.name()));
+    ensure!(!tables.is_empty(), "no read model has a table that is ready to go live");
+    Ok(tables)
 }
 
 async fn cut_all_over(

@@ -38,13 +38,32 @@ const PRESUMED: [Setting<'static>; 3] =
 
 /// How to connect. A parameter that nobody knows is left out, and named in the log without its value.
 pub fn options(url: &SecretString) -> anyhow::Result<PgConnectOptions> {
+    check_escapes(url.expose_secret())?;
     check_server(url.expose_secret())?;
     let (url, unknown) = known_part(url.expose_secret());
     for name in unknown {
+        // Anything else may be a part of a password.
+        let is_name = name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
+        let name = if is_name { &name } else { "(not shown)" };
         tracing::warn!(name, "a parameter of the database URL is unknown and was left out");
     }
     let options: PgConnectOptions = url.parse().context("the database URL is not valid")?;
     Ok(session::beginning_with(options, &PRESUMED))
+}
+
+/// Refuses a URL in which the password probably ends too early: what is behind a `?`, `#` or `/` in it would be taken for a parameter,
+/// a fragment or a database, and named as such. The value of a known parameter may have an `@`.
+fn check_escapes(url: &str) -> anyhow::Result<()> {
+    let after_scheme = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, _) = after_scheme.split_once(['/', '?', '#']).unwrap_or((after_scheme, ""));
+    let (address, query) = after_scheme.split_once('?').unwrap_or((after_scheme, ""));
+    let unknown = query.split('&').filter(|parameter| !is_known(parameter));
+    let has_at = address.contains('@') || unknown.into_iter().any(|parameter| parameter.contains('@'));
+    ensure!(
+        authority.contains('@') || !has_at,
+        "the database URL has an @ behind the host: write the characters ? # / @ in a password as %3F %23 %2F %40"
+    );
+    Ok(())
 }
 
 /// Refuses what only libpq can do: to choose among several hosts, and to look for a standby.
@@ -89,15 +108,21 @@ fn decoded(text: &str) -> String {
 /// The URL with the parameters that are known, and the names of the others but [`SERVER_WANTED`], which was looked at before.
 fn known_part(url: &str) -> (String, Vec<String>) {
     let Some((address, query)) = url.split_once('?') else { return (url.to_owned(), vec![]) };
-    let name = |parameter: &str| decoded(parameter.split('=').next().unwrap_or_default());
-    let is_known = |parameter: &&str| {
-        let name = name(parameter);
-        KNOWN.contains(&name.as_str()) || name.starts_with("options[")
-    };
-    let (known, unknown): (Vec<&str>, Vec<&str>) = query.split('&').partition(is_known);
+    let (known, unknown): (Vec<&str>, Vec<&str>) =
+        query.split('&').partition(|parameter| is_known(parameter));
     let unknown = unknown.into_iter().filter(|parameter| !parameter.is_empty()).map(name);
     let unknown = unknown.filter(|name| name != SERVER_WANTED).collect();
     (format!("{address}?{}", known.join("&")), unknown)
+}
+
+/// The name of a parameter.
+fn name(parameter: &str) -> String {
+    decoded(parameter.split('=').next().unwrap_or_default())
+}
+
+fn is_known(parameter: &str) -> bool {
+    let name = name(parameter);
+    KNOWN.contains(&name.as_str()) || name.starts_with("options[")
 }
 
 #[cfg(test)]
@@ -119,6 +144,22 @@ mod tests {
         ] {
             let error = options(&url.into()).unwrap_err().to_string();
             assert!(error.contains("several hosts") && error.contains("HAProxy"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_password_that_ends_too_early_is_not_repeated() {
+        for password in ["S3CRET?PW", "S3CRET#PW", "S3CRET/PW", "S3CRET?a=PW", "S3CRET?a=b&PW"] {
+            let url = format!("postgres://x:{password}@127.0.0.1:1/none");
+            let error = format!("{:#}", options(&url.into()).unwrap_err());
+            assert!(error.contains("%3F") && !error.contains("PW") && !error.contains("S3CRET"), "{error}");
+        }
+        for url in [
+            "postgres://x:S3CRET%3FPW%40@127.0.0.1:1/none",
+            "postgres://x:S3CRET@127.0.0.1:1/a@b",
+            "postgres://127.0.0.1:1/none?user=x@server",
+        ] {
+            options(&url.into()).unwrap();
         }
     }
 

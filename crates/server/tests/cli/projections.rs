@@ -107,6 +107,13 @@ fn operators_rebuild_verify_and_roll_back_beside_the_service() {
     assert_eq!(status["ready"]["version"], status["version_in_code"]);
     scene.run(&["cutover", "identities"]).succeeded();
     assert!(scene.run(&["cutover", "identities"]).error().contains("ready to go live"));
+    scene.run(&["rebuild", "visibility", "--no-cutover"]).succeeded();
+    let all = scene.run(&["cutover", "--all", "--json"]).succeeded();
+    assert_eq!(all.json()["name"], "visibility");
+    assert_eq!(
+        scene.run(&["cutover", "--all"]).error(),
+        "no read model has a table that is ready to go live"
+    );
     assert!(scene.run(&["rebuild", "identity"]).error().starts_with("there is no read model identity"));
     scene.finish();
 }

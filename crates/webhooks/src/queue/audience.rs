@@ -67,10 +67,12 @@ impl Owners {
         if ids.is_empty() {
             return Ok(Self::default());
         }
+        // A subscription may be deleted by now. Its first event names the identity, too.
         let owners: Vec<(String, Uuid)> = sqlx::query_as(
             "select id::text, identity_id from read_model.api_keys where id = any($1) and identity_id is not null
              union all
-             select id::text, identity_id from read_model.webhook_subscriptions where id = any($1)",
+             select aggregate_id, (payload ->> 'identity_id')::uuid from events
+             where aggregate_type = 'webhook_subscription' and aggregate_id = any($1::text[]) and sequence = 1",
         )
         .bind(ids)
         .fetch_all(connection)
