@@ -33,9 +33,12 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(8_300);
 /// recovered from a crash can wait for ever for one of its own processes.
 const UNHURRIED_SHUTDOWN_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How long the server is waited for after it was told to end at once. Its sessions may take 5 seconds to do so, and
-/// nobody waits that long.
+/// How long the server is waited for after it was told to end at once. Its sessions may take 5 seconds to do so, and a process that
+/// was told to stop does not wait that long.
 const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// The same where nobody has told this process to stop.
+const UNHURRIED_IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the server may take to begin to shut down when it is asked to.
 const REACTION_TIMEOUT: Duration = Duration::from_secs(10);
@@ -104,7 +107,11 @@ impl Server {
             }
         }
         let asked = Instant::now();
-        let gives_up = || asked.elapsed() > IMMEDIATE_SHUTDOWN_TIMEOUT;
+        let gives_up = || {
+            let is_told = stop.since().is_some();
+            asked.elapsed()
+                > if is_told { IMMEDIATE_SHUTDOWN_TIMEOUT } else { UNHURRIED_IMMEDIATE_SHUTDOWN_TIMEOUT }
+        };
         self.shut_down(&["--mode=immediate", "--wait"], starter, gives_up)
     }
 

@@ -22,7 +22,7 @@ const SETTINGS: &str = "
 const PLANNED: [&str; 5] = ["select", "with", "insert", "update", "delete"];
 
 /// Statements that concern all organizations, and are no part of a request. Each is a part of its text.
-const OF_ALL_ORGANIZATIONS: [&str; 7] = [
+const OF_ALL_ORGANIZATIONS: [&str; 8] = [
     // Whether there is any row at all.
     "select not exists (select from",
     // The signer looks for what is not signed yet, and learns what is when the service starts.
@@ -33,6 +33,8 @@ const OF_ALL_ORGANIZATIONS: [&str; 7] = [
     "with behind as (",
     "select organization_id from webhook_late",
     "select distinct organization_id from read_model.webhook_subscriptions",
+    // The dispatcher shares out what is due, and counts what is on its way.
+    "with recursive endpoint (id)",
 ];
 
 /// A crowd of a few things with very many parts each: an identity with thousands of viewers, an aggregate with thousands of events.

@@ -69,9 +69,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
              select (select endpoint_id from webhook_queue where endpoint_id > endpoint.id order by endpoint_id limit 1)
              from endpoint
              where endpoint.id is not null
-         ), counted as (
-             select subscription.*, failing_since, last_attempt_at, is_failing, in_flight.rows as in_flight, due.rows as due,
-                    random() as chance
+         ), known as materialized (
+             select subscription.*, failing_since, last_attempt_at, failing_since is not null as is_failing
              from endpoint
              cross join lateral (
                  select id, organization_id, url
@@ -79,18 +78,30 @@ const CLAIM: &str = "with recursive endpoint (id) as (
                  where id = endpoint.id and status = 'active'
                  offset 0
              ) as subscription
-             left join webhook_endpoints as failing
-                  on failing.endpoint_id = endpoint.id and failing.url = subscription.url
-             cross join lateral (select failing.failing_since is not null) as state (is_failing)
-             cross join lateral (
-                 select count(*) as rows from webhook_queue where endpoint_id = endpoint.id and lease_until > now()
-             ) as in_flight
+             left join lateral (
+                 select failing_since, last_attempt_at from webhook_endpoints
+                 where endpoint_id = subscription.id and url = subscription.url
+                 offset 0
+             ) as failing on true
+         ), leased as materialized (
+             select endpoint_id, count(*) as rows from webhook_queue where lease_until > now() group by endpoint_id
+         ), full_share as materialized (
+             select organization_id, is_failing
+             from known join leased on endpoint_id = id
+             group by organization_id, is_failing
+             having sum(rows) >= case when is_failing then $4::bigint else $3::bigint end
+         ), counted as (
+             select known.*, coalesce(leased.rows, 0) as in_flight, due.rows as due, random() as chance
+             from known
+             left join leased on endpoint_id = id
              cross join lateral (
                  select count(*) as rows
                  from (select from webhook_queue
-                       where endpoint_id = endpoint.id and due_at <= now() and (lease_until is null or lease_until <= now())
-                       limit greatest(case when is_failing then $2::bigint else $1::bigint end - in_flight.rows, 0)) as free_rows
+                       where endpoint_id = known.id and due_at <= now() and (lease_until is null or lease_until <= now())
+                       limit greatest(case when is_failing then $2::bigint else $1::bigint end - coalesce(leased.rows, 0), 0)) as free_rows
              ) as due
+             where (organization_id, is_failing) not in (select organization_id, is_failing from full_share)
+               and ($5 or not is_failing)
          ), shared as (
              select *, sum(in_flight) over (partition by organization_id, is_failing)
                        + sum(due) over (partition by organization_id, is_failing order by in_flight, chance, id
@@ -99,7 +110,6 @@ const CLAIM: &str = "with recursive endpoint (id) as (
          ), ready as materialized (
              select *, least(due, due + case when is_failing then $4::bigint else $3::bigint end - upto)::bigint as free
              from shared
-             where $5 or not is_failing
              order by is_failing, upto, chance
          ), chosen as materialized (
              select due.id, ready.url,
@@ -137,7 +147,8 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 ///   the fewest;
 /// - if this process cannot send them all, the organizations that have the fewest on their way come first.
 ///
-/// The endpoints are found by jumping through the index from one to the next, however many rows each has.
+/// The endpoints are found by jumping through the index from one to the next, however many rows each has. What waits is counted for
+/// those alone whose organization may have more on its way: others have a thousand endpoints each, and wait for every claim.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     let claim = CLAIM.replace("{shown}", MAY_BE_SHOWN).replace("{hidden}", MAX_HIDDEN);
     sqlx::query_as(&format!("{claim}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
