@@ -126,11 +126,11 @@ fn no_statement_of_a_request_reads_the_rows_of_all_organizations() {
     world.database().wait_until_nobody_is_in_a_transaction();
     tap.hang();
     let statements = tap.statements();
-    let planned = statements.iter().filter(|statement| {
+    let of_requests = statements.iter().filter(|statement| {
         PLANNED.iter().any(|word| statement.trim_start().starts_with(word))
             && !OF_ALL_ORGANIZATIONS.iter().any(|part| statement.contains(part))
     });
-    let planned: Vec<&String> = planned.collect();
+    let of_requests: Vec<&String> = of_requests.collect();
     let mut wrong = BTreeSet::new();
     for crowd in [CROWDED, SCATTERED] {
         let [differs, first] = crowd;
@@ -138,7 +138,7 @@ fn no_statement_of_a_request_reads_the_rows_of_all_organizations() {
             .database()
             .execute(&include_str!("crowd.sql").replace(differs.0, differs.1).replace(first.0, first.1));
         let mut planner = wait(Planner::new(&world));
-        for statement in &planned {
+        for statement in &of_requests {
             let plan = wait(planner.plan(statement)).unwrap_or_else(|error| panic!("{error}: {statement}"));
             wrong.extend(
                 planner.whole_scans(&plan, false).into_iter().map(|scan| format!("{scan}: {statement}")),
@@ -149,6 +149,6 @@ fn no_statement_of_a_request_reads_the_rows_of_all_organizations() {
                  where reltuples < 1000 and relkind = 'r'
                    and relnamespace in ('public'::regnamespace, 'read_model'::regnamespace)";
     assert_eq!(world.database().text(small), SMALL);
-    assert!(planned.len() > 100, "{} statements", planned.len());
+    assert!(of_requests.len() > 100, "{} statements", of_requests.len());
     assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n\n"));
 }
