@@ -15,7 +15,7 @@ pub use crate::append::{Compose, Kept, NotComposed, Repeatable};
 pub struct Record {
     /// Digest of the request.
     pub fingerprint: Vec<u8>,
-    /// HTTP status of the answer; [`BEGUN`] if there is no answer yet.
+    /// HTTP status of the answer; 0 if there is no answer yet.
     pub status: i16,
     /// The body of the answer.
     pub body: String,
