@@ -29,15 +29,15 @@ const STARTUP_END_TIMEOUT: Duration = Duration::from_secs(4);
 /// starting. Leaves a moment of the ten seconds within which the whole process is to stop.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(8_300);
 
-/// How long the server may take to shut down in good order when nobody has told this process to stop. A server that was asked while it
-/// recovered from a crash can wait for ever for one of its own processes.
+/// How long the server may take to shut down in good order if nobody has told this process to stop. A server that is told to shut down
+/// while it recovers from a crash can wait for one of its own processes for ever.
 const UNHURRIED_SHUTDOWN_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How long the server is waited for after it was told to end at once. Its sessions may take 5 seconds to do so, and a process that
 /// was told to stop does not wait that long.
 const IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// The same where nobody has told this process to stop.
+/// How long the server is waited for after it was told to end at once, if nobody has told this process to stop.
 const UNHURRIED_IMMEDIATE_SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the server may take to begin to shut down when it is asked to.

@@ -28,12 +28,12 @@ const OF_ALL_ORGANIZATIONS: [&str; 8] = [
     // The signer looks for what is not signed yet, and learns what is when the service starts.
     "where sequence is distinct from (",
     "select organization_id, epoch, size, note",
-    // The fan-out: whether there is anything to do, and for whom.
+    // The fan-out asks whether there is anything to do, and for which organizations.
     "select exists (select from webhook_log_endpoints)",
     "with behind as (",
     "select organization_id from webhook_late",
     "select distinct organization_id from read_model.webhook_subscriptions",
-    // The dispatcher shares out what is due, and counts what is on its way.
+    // The dispatcher takes due deliveries of all organizations, and gives each organization its share.
     "with recursive endpoint (id)",
 ];
 

@@ -106,8 +106,8 @@ impl Caller {
         }
     }
 
-    /// Notes for other processes that what cannot be taken back begins, if the request has an `Idempotency-Key`. Fails if one of them
-    /// has begun it, or is done.
+    /// Stores that this request begins something that cannot be taken back, so that no other process begins it, too. Does nothing if
+    /// the request has no `Idempotency-Key`. Fails if another process has begun the request, or has carried it out.
     pub(crate) async fn note_begun(&self) -> Result<(), ApiError> {
         let Some(Idempotency { key, fingerprint, .. }) = &self.idempotency else { return Ok(()) };
         let scope = self.actor().idempotency_scope();
@@ -116,7 +116,7 @@ impl Caller {
         begun.then_some(()).ok_or_else(ApiError::repetition)
     }
 
-    /// Forgets what was begun: it was not carried out, and may be tried again.
+    /// Deletes what `note_begun` has stored. The request was not carried out, so the client may send it again.
     pub(crate) async fn forget_begun(&self) -> Result<(), ApiError> {
         let Some(Idempotency { key, fingerprint, .. }) = &self.idempotency else { return Ok(()) };
         let scope = self.actor().idempotency_scope();

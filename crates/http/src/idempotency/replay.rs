@@ -63,7 +63,8 @@ async fn once(app: &App, request: Request, next: Next) -> Result<Response, ApiEr
     if !may_follow_from_the_same_request(response.status()) {
         return Ok(response);
     }
-    // Another process may have carried out the same request since the record was looked up, and this one met its effects.
+    // Another process may have carried out the same request since the record was looked up. Then this request was refused because
+    // of what that process has changed.
     match scoped.find(caller.pool().await, &fingerprint).await? {
         Some(record) if record.fingerprint == fingerprint => replay(app, record),
         _ if !ApiError::is_repetition(&response) => Ok(response),
@@ -107,7 +108,8 @@ fn fingerprint(parts: &Parts, body: &[u8], caller: &Caller) -> [u8; 32] {
         .into()
 }
 
-/// The answer of a record. A write that has begun in another process has none yet.
+/// Answers with what the record keeps. While another process is still carrying out the write, the record has no answer yet, and the
+/// client is told to try again.
 fn replay(app: &App, record: Record) -> Result<Response, ApiError> {
     if record.is_begun() {
         return Err(ApiError::idempotency_in_progress());

@@ -147,8 +147,9 @@ const CLAIM: &str = "with recursive endpoint (id) as (
 ///   the fewest;
 /// - if this process cannot send them all, the organizations that have the fewest on their way come first.
 ///
-/// The endpoints are found by jumping through the index from one to the next, however many rows each has. What waits is counted for
-/// those alone whose organization may have more on its way: others have a thousand endpoints each, and wait for every claim.
+/// The endpoints are found by jumping through the index from one to the next, however many rows each has. Due rows are counted only for
+/// endpoints whose organization may have more deliveries on their way. An organization that has used up its share can have a
+/// thousand endpoints with due rows, and counting those would make the claims of all others slow.
 pub(crate) async fn claim(pool: &PgPool, capacity: &Capacity) -> Result<Vec<Claim>, sqlx::Error> {
     let claim = CLAIM.replace("{shown}", MAY_BE_SHOWN).replace("{hidden}", MAX_HIDDEN);
     sqlx::query_as(&format!("{claim}, {}", Sealed::columns("row.identity_id", "row.endpoint_id")))
