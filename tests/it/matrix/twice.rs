@@ -17,6 +17,10 @@ const LOOKUP: &str = "from idempotency_records
 /// tested in `webhooks::replays`.
 const SLOW: &str = "replay_webhook_delivery";
 
+/// Operations whose first answer shows a secret. No other answer does.
+const SHOW_A_SECRET: [&str; 4] =
+    ["create_api_key", "rotate_api_key", "create_signing_key", "create_log_endpoint"];
+
 /// Sends a write to two processes: the second one looks up the key before the first one has begun, and meets what the first one did.
 fn send_to_two(
     tap: &Tap,
@@ -56,8 +60,8 @@ fn a_write_that_two_processes_are_sent_is_carried_out_once_and_answered_alike() 
         let tag = present_tag(&operation, &request, &second);
         let [early, late] = send_to_two(&tap, [&first, &second], &request, tag.as_deref());
         let early = early.must_be(due(&operation, Who::Admin));
-        // A secret is shown once.
-        let is_same = late.status == early.status;
+        let is_same = late.status == early.status
+            && (late.bytes == early.bytes || SHOW_A_SECRET.contains(&operation.id.as_str()));
         if !is_same || !late.headers.contains_key("idempotent-replayed") {
             told.push(format!("{}: {} and then {late}", operation.id, early.status));
         }

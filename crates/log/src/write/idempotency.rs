@@ -30,10 +30,10 @@ impl Record {
     }
 }
 
-/// The status of a write outside the log that has begun and cannot be taken back. It counts for [`BEGUN_FOR`].
+/// The status of a write outside the log that has begun and cannot be taken back. Such a record counts for [`BEGUN_FOR`].
 const BEGUN: i16 = 0;
 
-/// How long a write is taken to go on that has begun. After that the process that began it is dead, or has lost the database.
+/// How long a write that has begun is waited for. After that time its process is dead, or has lost the database.
 const BEGUN_FOR: Duration = Duration::from_mins(1);
 
 /// The record of the write with this key, if there is one: that of the request with this fingerprint, if several writes were carried
@@ -62,35 +62,18 @@ pub async fn find(
     .await
 }
 
-/// Notes that a write outside the log begins that cannot be taken back. Returns false, and notes nothing, if the key was used, or
-/// if another process has begun a write with it.
+/// Stores that a write outside the log begins that cannot be taken back. Returns false, and stores nothing, if the key was used, or
+/// if another process has begun a write with it less than a minute ago.
 pub async fn begin_outside(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
     scope: &str,
-    (key, fingerprint): (&str, &[u8]),
+    request: (&str, &[u8]),
 ) -> Result<bool, sqlx::Error> {
-    let begun = sqlx::query(
-        "insert into idempotency_records as known (organization_id, scope, idempotency_key, fingerprint, status, body)
-         select $1, $2 || ' outside', $3, $4, $5, ''
-         where not exists (select from idempotency_records
-                           where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3)
-         on conflict on constraint idempotency_records_pkey do update
-         set fingerprint = excluded.fingerprint, recorded_at = now()
-         where known.status = $5 and known.recorded_at <= now() - make_interval(secs => $6)",
-    )
-    .bind(organization_id)
-    .bind(scope)
-    .bind(key)
-    .bind(fingerprint)
-    .bind(BEGUN)
-    .bind(BEGUN_FOR.as_secs_f64())
-    .execute(executor)
-    .await?;
-    Ok(begun.rows_affected() == 1)
+    keep_outside(executor, organization_id, scope, request, (0, "")).await
 }
 
-/// Forgets that a write began: it was not carried out.
+/// Deletes the record of a write that began: it was not carried out.
 pub async fn forget_begun(
     executor: impl PgExecutor<'_>,
     organization_id: &str,
@@ -112,7 +95,8 @@ pub async fn forget_begun(
 }
 
 /// Stores the answer to a write that is not in the log, in the transaction of that write if it has one. Returns false, and stores
-/// nothing, if another write has one under this key.
+/// nothing, if another write has one under this key. The answer takes the place of the record that the same write began, and of one
+/// that began so long ago that its process is dead.
 ///
 /// The scope of such a record is another one, so no transaction that has `log_head` locked ever waits for it.
 pub async fn keep_outside(
@@ -128,8 +112,10 @@ pub async fn keep_outside(
          where not exists (select from idempotency_records
                            where organization_id = $1 and scope = any(array[$2, '']) and idempotency_key = $3)
          on conflict on constraint idempotency_records_pkey do update
-         set status = excluded.status, body = excluded.body, recorded_at = now()
-         where known.status = $7 and known.fingerprint = excluded.fingerprint",
+         set fingerprint = excluded.fingerprint, status = excluded.status, body = excluded.body, recorded_at = now()
+         where known.status = $7
+           and (known.recorded_at <= now() - make_interval(secs => $8)
+                or known.fingerprint = excluded.fingerprint and excluded.status <> $7)",
     )
     .bind(organization_id)
     .bind(scope)
@@ -138,6 +124,7 @@ pub async fn keep_outside(
     .bind(i16::try_from(status).unwrap_or(i16::MAX))
     .bind(body)
     .bind(BEGUN)
+    .bind(BEGUN_FOR.as_secs_f64())
     .execute(executor)
     .await?;
     Ok(stored.rows_affected() == 1)

@@ -58,9 +58,9 @@ fn check_escapes(url: &str) -> anyhow::Result<()> {
     let (authority, _) = after_scheme.split_once(['/', '?', '#']).unwrap_or((after_scheme, ""));
     let (address, query) = after_scheme.split_once('?').unwrap_or((after_scheme, ""));
     let unknown = query.split('&').filter(|parameter| !is_known(parameter));
-    let has_at = address.contains('@') || unknown.into_iter().any(|parameter| parameter.contains('@'));
+    let has_at = |part: &str| part.contains('@');
     ensure!(
-        authority.contains('@') || !has_at,
+        (has_at(authority) || !has_at(address)) && !unknown.into_iter().any(has_at),
         "the database URL has an @ behind the host: write the characters ? # / @ in a password as %3F %23 %2F %40"
     );
     Ok(())
@@ -154,6 +154,7 @@ mod tests {
             let error = format!("{:#}", options(&url.into()).unwrap_err());
             assert!(error.contains("%3F") && !error.contains("PW") && !error.contains("S3CRET"), "{error}");
         }
+        options(&"postgres://x:S3@CRET?PW&lower@127.0.0.1:1/none".into()).unwrap_err();
         for url in [
             "postgres://x:S3CRET%3FPW%40@127.0.0.1:1/none",
             "postgres://x:S3CRET@127.0.0.1:1/a@b",
